@@ -1,0 +1,39 @@
+"""Errors a user can act on, and how a command ends on one.
+
+Exit codes of every command: 0 passed, 1 a budget failed, 2 bad usage or input, 3 the firmware
+faulted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+
+class UserError(Exception):
+    """Bad usage or input: one line that names the input, what is wrong and the next step."""
+
+    exit_code = 2
+
+
+def run_command(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
+    """Call `main`, turning a `UserError` into one line on stderr and its exit code.
+
+    With `--debug` among the arguments the traceback is shown instead.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return main(arguments)
+    except UserError as error:
+        if "--debug" in arguments:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) went away; keep Python from complaining again at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
