@@ -1,0 +1,181 @@
+"""A trained network on disk: safetensors with the architecture as metadata. Needs no torch.
+
+Tensors of block i (from 0): `i.weight` int8 of +1 and -1, (O, C, KH, KW) of a conv-pool block or
+(O, I) of a fully connected one; `i.gamma`, `i.beta`, `i.mean`, `i.variance` float32 (O,).
+A fully connected block behind a conv-pool block reads its input in (C, H, W) order.
+With latent weights kept, `i.weight` is float32 and its sign is the weight (sign(0) = +1).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from ebnn.architecture import Architecture, ConvPool, InputSpec, fan_in, parse
+from ebnn.files import write_whole
+from ebnn.normalization import BatchNorm
+from ebnn.sim.errors import UserError
+
+FORMAT = "ebnn-checkpoint-1"
+_NORM_TENSORS = ("gamma", "beta", "mean", "variance")
+
+
+@dataclass(frozen=True, eq=False)
+class CheckpointBlock:
+    """Binary weights (int8 +1 and -1) and trained BatchNorm of one block."""
+
+    weight: NDArray[np.int8]
+    norm: BatchNorm
+    latent: NDArray[np.float32] | None = None  # same shape as weight
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A network as `save` writes it; `blocks` are in the order of `architecture.blocks`.
+
+    `metadata` holds further strings to keep with it, such as the seed.
+    """
+
+    architecture: Architecture
+    blocks: tuple[CheckpointBlock, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def weight_shape(architecture: Architecture, index: int) -> tuple[int, ...]:
+    """Shape of block `index`'s weights: (O, C, KH, KW), or (O, I) of a fully connected block."""
+    block, shape = architecture.blocks[index], architecture.shapes()[index]
+    if isinstance(block, ConvPool):
+        return (block.channels, shape[0], block.kernel_height, block.kernel_width)
+    return (block.features, fan_in(block, shape))
+
+
+def save(checkpoint: Checkpoint, path: Path | str, keep_latent: bool = False) -> None:
+    """Write `checkpoint` to `path`, whole or not at all; equal checkpoints give equal bytes.
+
+    `keep_latent` stores the float32 latent weights (four times the size) where there are any.
+    """
+    epsilons = {block.norm.epsilon for block in checkpoint.blocks}
+    if len(epsilons) != 1:
+        raise ValueError(f"a checkpoint holds one epsilon for all blocks, not {sorted(epsilons)}")
+    metadata = {
+        **checkpoint.metadata,
+        "format": FORMAT,
+        "architecture": str(checkpoint.architecture),
+        "input": json.dumps(dataclasses.asdict(checkpoint.architecture.input)),
+        "epsilon": repr(float(epsilons.pop())),
+    }
+    tensors: dict[str, NDArray[np.generic]] = {}
+    for index, block in enumerate(checkpoint.blocks):
+        latent = block.latent if keep_latent else None
+        tensors[f"{index}.weight"] = np.ascontiguousarray(
+            block.weight.astype(np.int8) if latent is None else latent.astype(np.float32)
+        )
+        for name in _NORM_TENSORS:
+            tensors[f"{index}.{name}"] = np.ascontiguousarray(
+                getattr(block.norm, name), dtype=np.float32
+            )
+    write_whole(Path(path), _with_sorted_metadata(safetensors.numpy.save(tensors, metadata)))
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """The library writes metadata in an order that differs between runs; ours must not."""
+    (header_bytes,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8 : 8 + header_bytes])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8 bytes
+    return struct.pack("<Q", len(text)) + text + content[8 + header_bytes :]
+
+
+def load(path: Path | str) -> Checkpoint:
+    """Read a checkpoint. `UserError` when it is missing, corrupt or something else."""
+    path = Path(path)
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"checkpoint {path} {problem}: give a file written by `ebnn train`")
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise UserError(
+            f"checkpoint {path} is not a readable safetensors file ({error}): "
+            "write it again with `ebnn train`"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        found = metadata.get("format")
+        raise UserError(
+            f"checkpoint {path} is not an {FORMAT} file (its format: {found}): "
+            "give a file written by `ebnn train`"
+        )
+    try:
+        architecture, epsilon = _read_metadata(metadata)
+        blocks = tuple(
+            _read_block(tensors, index, weight_shape(architecture, index), epsilon)
+            for index in range(len(architecture.blocks))
+        )
+        if tensors:
+            raise ValueError(f"unknown tensor {min(tensors)!r}")
+    except (ValueError, TypeError, KeyError, UserError) as error:
+        detail = f"no {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"checkpoint {path} is damaged: {detail}") from error
+    reserved = {"format", "architecture", "input", "epsilon"}
+    return Checkpoint(
+        architecture, blocks, {key: metadata[key] for key in sorted(metadata.keys() - reserved)}
+    )
+
+
+def _read_metadata(metadata: Mapping[str, str]) -> tuple[Architecture, float]:
+    architecture = parse(metadata["architecture"], InputSpec(**json.loads(metadata["input"])))
+    epsilon = float(metadata["epsilon"])
+    if not 0 < epsilon < 1:
+        raise ValueError(f"epsilon is {epsilon}, not between 0 and 1")
+    return architecture, epsilon
+
+
+def _read_block(
+    tensors: dict[str, NDArray[np.generic]], index: int, shape: tuple[int, ...], epsilon: float
+) -> CheckpointBlock:
+    """Take block `index`'s tensors out of `tensors`, checked."""
+    weight = _take(tensors, f"{index}.weight", shape, (np.int8, np.float32))
+    latent: NDArray[np.float32] | None = None
+    if weight.dtype == np.float32:
+        latent = weight.astype(np.float32, copy=False)
+        weight = np.where(latent >= 0, 1, -1).astype(np.int8)
+    elif not np.all(np.abs(weight.astype(np.int16)) == 1):
+        raise ValueError(f"tensor '{index}.weight' holds values other than +1 and -1")
+    gamma, beta, mean, variance = (
+        np.asarray(_take(tensors, f"{index}.{name}", shape[:1], (np.float32,)), dtype=np.float32)
+        for name in _NORM_TENSORS
+    )
+    if np.any(variance < 0):
+        raise ValueError(f"tensor '{index}.variance' holds negative values")
+    return CheckpointBlock(
+        weight.astype(np.int8, copy=False), BatchNorm(gamma, beta, mean, variance, epsilon), latent
+    )
+
+
+def _take(
+    tensors: dict[str, NDArray[np.generic]],
+    name: str,
+    shape: tuple[int, ...],
+    dtypes: tuple[type[np.generic], ...],
+) -> NDArray[np.generic]:
+    if name not in tensors:
+        raise ValueError(f"tensor {name!r} is missing")
+    tensor = tensors.pop(name)
+    if tensor.shape != shape or tensor.dtype not in [np.dtype(kind) for kind in dtypes]:
+        wanted = " or ".join(np.dtype(kind).name for kind in dtypes)
+        raise ValueError(f"tensor {name!r} is {tensor.dtype} {tensor.shape}, not {wanted} {shape}")
+    if tensor.dtype == np.float32 and not np.all(np.isfinite(tensor.astype(np.float32))):
+        raise ValueError(f"tensor {name!r} holds values that are not finite")
+    return tensor
