@@ -1,0 +1,66 @@
+/* Counting bits without a popcount instruction: carry-save adders first, then byte sums. */
+#ifndef EBNN_BITS_H
+#define EBNN_BITS_H
+
+#include <stdint.h>
+
+static inline uint32_t ebnn_popcount(uint32_t v) {
+    v -= (v >> 1) & 0x55555555u;
+    v = (v & 0x33333333u) + ((v >> 2) & 0x33333333u);
+    v = (v + (v >> 4)) & 0x0f0f0f0fu;
+    return (v * 0x01010101u) >> 24; /* at most 32 */
+}
+
+/* Full adder in each bit: a + b + c = 2 * high + low. */
+#define EBNN_FULL_ADD(high, low, a, b, c)                                                          \
+    do {                                                                                           \
+        const uint32_t a_ = (a), b_ = (b), c_ = (c), u_ = a_ ^ b_;                                 \
+        (high) = (a_ & b_) | (u_ & c_);                                                            \
+        (low) = u_ ^ c_;                                                                           \
+    } while (0)
+
+/* Pairs of bits to sums of 0..2, then to nibbles of 0..4. */
+static inline uint32_t ebnn_nibble_sums(uint32_t v) {
+    v -= (v >> 1) & 0x55555555u;
+    return (v & 0x33333333u) + ((v >> 2) & 0x33333333u);
+}
+
+/* Nibbles of 0..12 to bytes of 0..24. */
+static inline uint32_t ebnn_byte_sums(uint32_t v) {
+    return (v & 0x0f0f0f0fu) + ((v >> 4) & 0x0f0f0f0fu);
+}
+
+/* Number of ones in the xor of 9 words, 0..288. */
+static inline uint32_t ebnn_xor_popcount9(const uint32_t *a, const uint32_t *b) {
+    uint32_t ones0, ones1, ones2, twos0, twos1, twos2, ones, twos, twos3, fours;
+    EBNN_FULL_ADD(twos0, ones0, a[0] ^ b[0], a[1] ^ b[1], a[2] ^ b[2]);
+    EBNN_FULL_ADD(twos1, ones1, a[3] ^ b[3], a[4] ^ b[4], a[5] ^ b[5]);
+    EBNN_FULL_ADD(twos2, ones2, a[6] ^ b[6], a[7] ^ b[7], a[8] ^ b[8]);
+    EBNN_FULL_ADD(twos3, ones, ones0, ones1, ones2);
+    EBNN_FULL_ADD(fours, twos, twos0, twos1, twos2);
+    /* Bytes: ones + 2 twos at most 8 + 2 * 16, fours 8: the sum is at most 8 + 32 + 32 = 72. */
+    const uint32_t pairs = ebnn_nibble_sums(twos) + ebnn_nibble_sums(twos3); /* nibbles 0..8 */
+    uint32_t sum = ebnn_byte_sums(ebnn_nibble_sums(ones)) + 2u * ebnn_byte_sums(pairs) +
+                   4u * ebnn_byte_sums(ebnn_nibble_sums(fours));
+    sum = (sum & 0x00ff00ffu) + ((sum >> 8) & 0x00ff00ffu);
+    return (sum + (sum >> 16)) & 0xffffu;
+}
+
+/* Number of ones in the xor of `words` words. */
+static inline uint32_t ebnn_xor_popcount(const uint32_t *a, const uint32_t *b, uint32_t words) {
+    uint32_t count = 0;
+    for (; words >= 9; words -= 9, a += 9, b += 9) {
+        count += ebnn_xor_popcount9(a, b);
+    }
+    for (; words != 0; --words) {
+        count += ebnn_popcount(*a++ ^ *b++);
+    }
+    return count;
+}
+
+/* Bit i of a dense map. */
+static inline uint32_t ebnn_dense_bit(const uint8_t *map, uint32_t i) {
+    return ((uint32_t)map[i >> 3] >> (i & 7u)) & 1u;
+}
+
+#endif

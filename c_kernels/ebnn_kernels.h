@@ -1,0 +1,160 @@
+/* Kernels of binarized networks, portable C99. No dependency, no malloc, no global state.
+ *
+ * Bits: 1 stands for +1 and 0 for -1. A map of bits is kept in one of two layouts:
+ *   words  [height][width][ceil(channels / 32)] uint32_t; bit b of word w is channel 32 w + b;
+ *          bits past the last channel are 0
+ *   dense  bit i of the map, counted over [channel][row][column], is bit i % 8 of byte i / 8
+ *          (on the little-endian Cortex-M also bit i % 32 of 32-bit word i / 32)
+ * Integer maps (the network's input) are [channel][row][column].
+ *
+ * A block is Conv -> MaxPool -> BatchNorm -> sign, or Linear -> BatchNorm -> sign; the last one is
+ * Linear -> BatchNorm -> argmax. Positions outside a map contribute nothing to a sum.
+ */
+#ifndef EBNN_KERNELS_H
+#define EBNN_KERNELS_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    EBNN_U8,    /* uint8_t  [channel][row][column], 0..255 */
+    EBNN_I16,   /* int16_t  [channel][row][column], -2047..2047 */
+    EBNN_DENSE, /* bits, dense */
+    EBNN_WORDS  /* bits, words */
+} ebnn_layout_t;
+
+typedef struct {
+    uint16_t channels;
+    uint16_t height;
+    uint16_t width;
+} ebnn_shape_t;
+
+/* A convolution with pooling: the shapes before and after it, and its window. */
+typedef struct {
+    ebnn_shape_t in;
+    ebnn_shape_t out; /* after pooling */
+    uint8_t kernel_height;
+    uint8_t kernel_width;
+    uint8_t stride;
+    uint8_t padding;
+    uint8_t pool; /* 1: none */
+    uint8_t pool_stride;
+} ebnn_window_t;
+
+/* ---- fast: integers only ------------------------------------------------------------------ */
+
+/* Binary convolution of bits. A filter's window is `window_words` words: for EBNN_WORDS
+ * [row][column][channel word], for EBNN_DENSE the bits [channel][row][column] in a row. */
+typedef struct {
+    ebnn_window_t window;
+    ebnn_layout_t layout; /* of the input: EBNN_WORDS or EBNN_DENSE */
+    uint16_t window_words;
+    const uint32_t *weights;   /* [out.channels][window_words] */
+    const int32_t *thresholds; /* [out.channels]: the sum that turns the sign */
+    const uint32_t *flips;     /* [ceil(out.channels / 32)]: 1 where the sign falls */
+} ebnn_conv_bits_t;
+
+/* `scratch`: 2 * window_words words. `out` is in words. */
+void ebnn_conv_bits(const ebnn_conv_bits_t *layer, const void *in, uint32_t *out,
+                    uint32_t *scratch);
+
+/* Binary convolution of integers. The taps of a window are cut into `chunks` runs of
+ * `chunk_taps`, the last one shorter; each run's 2^n signed sums are tabulated once for a position
+ * and shared by all filters. With `lanes` == 2 a word carries the sums of two pool positions, 16
+ * bits each. */
+typedef struct {
+    ebnn_window_t window;
+    ebnn_layout_t layout; /* of the input: EBNN_U8 or EBNN_I16 */
+    uint8_t lanes;        /* 2 where every |sum - threshold| < 32768, else 1 */
+    uint8_t chunk_taps;   /* 1..4 */
+    uint16_t chunks;
+    uint16_t table_words;     /* sum over the chunks of 2^taps */
+    const uint16_t *patterns; /* [out.channels][chunks]: where in the table its signed sum is */
+    const uint32_t *offsets;  /* [out.channels]: brings "sum >= threshold" to a lane's top bit */
+    const uint32_t *flips;    /* as above */
+} ebnn_conv_int_t;
+
+/* `scratch`: taps + table_words words, taps = kernel_height * kernel_width * in.channels. */
+void ebnn_conv_int(const ebnn_conv_int_t *layer, const void *in, uint32_t *out, uint32_t *scratch);
+
+/* A fully connected layer on bits (EBNN_WORDS or EBNN_DENSE, padded with zeros to whole words and
+ * aligned to 4 bytes) or integers. */
+typedef struct {
+    uint16_t inputs;
+    uint16_t outputs;
+    uint16_t words; /* a row of weights */
+    ebnn_layout_t layout;
+    const uint32_t *weights; /* [outputs][words], in the order of the input's bits or values */
+} ebnn_linear_t;
+
+typedef struct {
+    ebnn_linear_t linear;
+    const int32_t *thresholds; /* [outputs] */
+    const uint32_t *flips;     /* [ceil(outputs / 32)] */
+} ebnn_fc_t;
+
+/* score = multiplier * sum + offset, |score| <= 2^23. */
+typedef struct {
+    ebnn_linear_t linear;
+    const int32_t *multipliers; /* [outputs] */
+    const int32_t *offsets;     /* [outputs] */
+} ebnn_head_t;
+
+/* Sum of input * weight for one output. */
+int32_t ebnn_linear_sum(const ebnn_linear_t *layer, const void *in, uint32_t output);
+void ebnn_fc(const ebnn_fc_t *layer, const void *in, uint32_t *out);
+/* Returns the class with the highest score, the lowest of equals; `scores` may be null. */
+int ebnn_head(const ebnn_head_t *layer, const void *in, int32_t *scores);
+
+/* out[i] = in[i] * scale rounded to the nearest integer (ties to even), within -2047..2047.
+ * `scale` is a power of two. */
+void ebnn_quantize(const float *in, int16_t *out, uint32_t count, float scale);
+
+/* ---- reference: the paper's fused blocks, one float temporary ------------------------------- */
+
+/* BatchNorm: y = (x - mean) * scale + beta, each operation rounded once. */
+typedef struct {
+    const float *mean;
+    const float *scale;
+    const float *beta;
+} ebnn_norm_t;
+
+typedef struct {
+    ebnn_window_t window;
+    ebnn_layout_t layout;   /* of the input: EBNN_U8, EBNN_I16 or EBNN_DENSE */
+    const uint8_t *weights; /* dense bits [out.channels][in.channels][row][column] */
+    ebnn_norm_t norm;
+} ebnn_reference_conv_t;
+
+typedef struct {
+    uint16_t inputs;
+    uint16_t outputs;
+    ebnn_layout_t layout;
+    const uint8_t *weights; /* dense bits [outputs][inputs] */
+    ebnn_norm_t norm;       /* of the head: mean null, y = x * scale + beta */
+} ebnn_reference_fc_t;
+
+void ebnn_reference_conv(const ebnn_reference_conv_t *layer, const void *in, uint8_t *out);
+void ebnn_reference_fc(const ebnn_reference_fc_t *layer, const void *in, uint8_t *out);
+int ebnn_reference_head(const ebnn_reference_fc_t *layer, const void *in, int32_t *scores);
+
+/* ---- unfused: every layer's result as floats, to be measured against ------------------------ */
+
+void ebnn_unfused_input(const void *in, ebnn_layout_t layout, uint32_t count, float *out);
+/* `out`: [out.channels][rows][columns] before pooling. */
+void ebnn_unfused_conv(const ebnn_reference_conv_t *layer, const float *in, float *out);
+void ebnn_unfused_pool(const ebnn_reference_conv_t *layer, const float *in, float *out);
+void ebnn_unfused_linear(const ebnn_reference_fc_t *layer, const float *in, float *out);
+void ebnn_unfused_norm(const ebnn_norm_t *norm, uint32_t channels, uint32_t positions,
+                       const float *in, float *out);
+void ebnn_unfused_sign(uint32_t count, const float *in, float *out);
+int ebnn_unfused_argmax(uint32_t classes, const float *scores, int32_t *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

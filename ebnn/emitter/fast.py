@@ -1,0 +1,226 @@
+"""The `fast` lowering: integers and bits only; a BatchNorm with its sign is one comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebnn.architecture import ConvPool, fan_in
+from ebnn.emitter.c_text import array, struct, window
+from ebnn.emitter.program import Head, Program, Step
+from ebnn.lowered import HeadLayer, HiddenLayer, LoweredNetwork
+from ebnn.packing import pack_map, pack_rows
+
+INPUT_LAYOUTS = {"uint8": "EBNN_U8", "float": "EBNN_I16", "bits": "EBNN_DENSE"}
+_CHUNK_TAPS_MAX = 4  # a chunk's table has 2^taps words
+_LANE_LIMIT = 32767  # what |sum - threshold| may reach in a lane of 16 bits
+
+
+def fast_program(network: LoweredNetwork) -> Program:
+    """The calls of the fast kernels that run `network`."""
+    spec = network.architecture.input
+    kernels = {"head.c", "linear_sum.c"}
+    steps = []
+    layout = INPUT_LAYOUTS[spec.kind]
+    for index, layer in enumerate(network.hidden):
+        if not isinstance(layer.block, ConvPool):
+            steps.append(_fc(index, layer, layout))
+            kernels.add("fc.c")
+        elif layout in ("EBNN_WORDS", "EBNN_DENSE"):
+            steps.append(_conv_bits(index, layer, layout))
+            kernels.add("conv_bits.c")
+        else:
+            steps.append(_conv_int(index, layer, layout, spec.max_magnitude))
+            kernels.add("conv_int.c")
+        layout = "EBNN_WORDS"
+    return Program(
+        lowering="fast",
+        element="uint32_t",
+        element_bytes=4,
+        kernels=tuple(sorted(kernels)),
+        steps=tuple(steps),
+        head=_head(len(network.hidden), network.head, layout),
+    )
+
+
+def _map_bytes(shape: tuple[int, int, int]) -> int:
+    channels, height, width = shape
+    return height * width * -(-channels // 32) * 4
+
+
+def _flips(layer: HiddenLayer) -> NDArray[np.uint32]:
+    return pack_rows(np.where(layer.flip, 1, -1).astype(np.int8)[None, :]).ravel()
+
+
+def _bytes(*arrays: NDArray[Any]) -> int:
+    return sum(values.nbytes for values in arrays)
+
+
+def _conv_bits(index: int, layer: HiddenLayer, layout: str) -> Step:
+    assert isinstance(layer.block, ConvPool)
+    filters = layer.out_shape[0]
+    if layout == "EBNN_WORDS":
+        weights = np.stack([pack_map(weight).ravel() for weight in layer.weight])
+        order = "filters, then [row][column][channel word]"
+    else:
+        weights = pack_rows(layer.weight.reshape(filters, -1))
+        order = "filters, then the bits [channel][row][column]"
+    threshold, flips = layer.threshold.astype(np.int32), _flips(layer)
+    name = f"block{index}"
+    declarations = (
+        array(f"{name}_weights", weights, f"weights: {order}")
+        + array(f"{name}_thresholds", threshold, "the sum that turns the sign")
+        + array(f"{name}_flips", flips, "1 where the sign falls")
+        + struct(
+            "ebnn_conv_bits_t",
+            name,
+            {
+                "window": window(layer.block, layer.in_shape, layer.out_shape),
+                "layout": layout,
+                "window_words": weights.shape[1],
+                "weights": f"{name}_weights",
+                "thresholds": f"{name}_thresholds",
+                "flips": f"{name}_flips",
+            },
+        )
+    )
+    return Step(
+        title=str(layer.block),
+        declarations=declarations,
+        call=f"ebnn_conv_bits(&{name}, {{input}}, {{output}}, {{scratch}});",
+        output_bytes=_map_bytes(layer.out_shape),
+        scratch_bytes=2 * 4 * weights.shape[1],
+        parameter_bytes=_bytes(weights, threshold, flips),
+        block=index,
+    )
+
+
+def chunk_taps(taps: int) -> int:
+    """Taps of a chunk that give the fewest chunks, and of those the smallest table."""
+    sizes = range(1, min(taps, _CHUNK_TAPS_MAX) + 1)
+    return min(sizes, key=lambda size: (-(-taps // size), sum(_table_sizes(taps, size))))
+
+
+def _table_sizes(taps: int, size: int) -> list[int]:
+    full, rest = divmod(taps, size)
+    return [1 << size] * full + ([1 << rest] if rest else [])
+
+
+def _conv_int(index: int, layer: HiddenLayer, layout: str, input_magnitude: int) -> Step:
+    block = layer.block
+    assert isinstance(block, ConvPool)
+    filters = layer.out_shape[0]
+    taps = fan_in(block, layer.in_shape)
+    size = chunk_taps(taps)
+    tables = _table_sizes(taps, size)
+    chunks = len(tables)
+    # Where chunk c starts in the table, plus the pattern of its signs.
+    starts = np.concatenate([[0], np.cumsum(tables)[:-1]])
+    signs = np.zeros((filters, chunks * size), dtype=np.int64)
+    signs[:, :taps] = layer.weight.reshape(filters, -1) > 0
+    weights_of_taps = 1 << np.arange(size)
+    patterns = (starts + signs.reshape(filters, chunks, size) @ weights_of_taps).astype(np.uint16)
+    threshold = layer.threshold.astype(np.int64)
+    # |sum| and |threshold| are both at most taps * input_magnitude.
+    lanes = 2 if block.pool > 1 and 2 * taps * input_magnitude <= _LANE_LIMIT else 1
+    offsets = (0x8000 - threshold) * 0x10001 if lanes == 2 else 0x80000000 - threshold
+    offsets = (offsets & 0xFFFFFFFF).astype(np.uint32)
+    flips = _flips(layer)
+    name = f"block{index}"
+    declarations = (
+        array(f"{name}_patterns", patterns, "where in the table a filter finds its chunks' sums")
+        + array(f"{name}_offsets", offsets, f"2^{16 * (3 - lanes) - 1} - threshold in each lane")
+        + array(f"{name}_flips", flips, "1 where the sign falls")
+        + struct(
+            "ebnn_conv_int_t",
+            name,
+            {
+                "window": window(block, layer.in_shape, layer.out_shape),
+                "layout": layout,
+                "lanes": lanes,
+                "chunk_taps": size,
+                "chunks": chunks,
+                "table_words": sum(tables),
+                "patterns": f"{name}_patterns",
+                "offsets": f"{name}_offsets",
+                "flips": f"{name}_flips",
+            },
+        )
+    )
+    return Step(
+        title=str(block),
+        declarations=declarations,
+        call=f"ebnn_conv_int(&{name}, {{input}}, {{output}}, {{scratch}});",
+        output_bytes=_map_bytes(layer.out_shape),
+        scratch_bytes=4 * (taps + sum(tables)),
+        parameter_bytes=_bytes(patterns, offsets, flips),
+        block=index,
+    )
+
+
+def _linear_weights(layer: HiddenLayer | HeadLayer, layout: str) -> NDArray[np.uint32]:
+    if layout != "EBNN_WORDS":
+        return pack_rows(layer.weight)
+    maps = layer.weight.reshape(len(layer.weight), *layer.in_shape)
+    return np.stack([pack_map(weight).ravel() for weight in maps])
+
+
+def _linear(layer: HiddenLayer | HeadLayer, layout: str, weights: NDArray[np.uint32]) -> str:
+    outputs, words = weights.shape
+    inputs = fan_in(layer.block, layer.in_shape)
+    return f"{{{inputs}, {outputs}, {words}, {layout}, NAME_weights}}"
+
+
+def _fc(index: int, layer: HiddenLayer, layout: str) -> Step:
+    weights = _linear_weights(layer, layout)
+    threshold, flips = layer.threshold.astype(np.int32), _flips(layer)
+    name = f"block{index}"
+    declarations = (
+        array(f"{name}_weights", weights, "weights: outputs, then the bits of the input's layout")
+        + array(f"{name}_thresholds", threshold, "the sum that turns the sign")
+        + array(f"{name}_flips", flips, "1 where the sign falls")
+        + struct(
+            "ebnn_fc_t",
+            name,
+            {
+                "linear": _linear(layer, layout, weights).replace("NAME", name),
+                "thresholds": f"{name}_thresholds",
+                "flips": f"{name}_flips",
+            },
+        )
+    )
+    return Step(
+        title=str(layer.block),
+        declarations=declarations,
+        call=f"ebnn_fc(&{name}, {{input}}, {{output}});",
+        output_bytes=_map_bytes(layer.out_shape),
+        parameter_bytes=_bytes(weights, threshold, flips),
+        block=index,
+    )
+
+
+def _head(index: int, layer: HeadLayer, layout: str) -> Head:
+    weights = _linear_weights(layer, layout)
+    name = f"block{index}"
+    declarations = (
+        array(f"{name}_weights", weights, "weights: classes, then the bits of the input's layout")
+        + array(f"{name}_multipliers", layer.multiplier, f"in units of 2^{-layer.shift}")
+        + array(f"{name}_offsets", layer.offset, f"in units of 2^{-layer.shift}")
+        + struct(
+            "ebnn_head_t",
+            name,
+            {
+                "linear": _linear(layer, layout, weights).replace("NAME", name),
+                "multipliers": f"{name}_multipliers",
+                "offsets": f"{name}_offsets",
+            },
+        )
+    )
+    return Head(
+        title=f"{layer.block}, argmax",
+        declarations=declarations,
+        call=f"ebnn_head(&{name}, {{input}}, scores)",
+        parameter_bytes=_bytes(weights, layer.multiplier, layer.offset),
+    )
