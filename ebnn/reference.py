@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ebnn.architecture import FLOAT_INPUT_MAX, ConvPool, InputSpec
+from ebnn.architecture import ConvPool
+from ebnn.inputs import prepare_input
 from ebnn.lowered import HiddenLayer, LoweredNetwork
 
 _BATCH = 250  # samples at a time: bounds the memory of the unfolded windows
@@ -25,21 +26,6 @@ class Evaluation:
     predictions: NDArray[np.int64]
     scores: NDArray[np.int32]
     activations: tuple[NDArray[np.int8], ...]
-
-
-def prepare_input(x: NDArray[np.generic], spec: InputSpec) -> NDArray[np.float32]:
-    """The integers that enter the first sum, as float32 of x's shape.
-
-    `x` is uint8 for the kinds `uint8` and `bits`, and floating for `float`.
-    """
-    if spec.kind == "bits":
-        return np.where(np.asarray(x) >= 128, 1, -1).astype(np.float32)
-    values = np.asarray(x, dtype=np.float32)
-    if spec.kind == "float":
-        scaled = values * np.float32(2.0**spec.fraction_bits)
-        clipped = np.minimum(np.where(scaled > -FLOAT_INPUT_MAX, scaled, -FLOAT_INPUT_MAX), 2047)
-        return np.rint(clipped).astype(np.float32)
-    return values
 
 
 def run(

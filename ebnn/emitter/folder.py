@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from ebnn import __version__
-from ebnn.architecture import InputSpec
 from ebnn.c_kernels import KERNEL_DIR
 from ebnn.emitter.fast import fast_program
 from ebnn.emitter.floats import reference_program, unfused_program
 from ebnn.emitter.program import Head, Program, Step
 from ebnn.files import write_whole
+from ebnn.inputs import input_elements
 from ebnn.lowered import LoweredNetwork
 from ebnn.sim.errors import UserError
 
@@ -53,17 +53,6 @@ def emit(network: LoweredNetwork, folder: Path, lowering: str = "fast") -> Progr
     for name, text in texts.items():
         write_whole(folder / name, text.encode())
     return program
-
-
-def input_elements(spec: InputSpec) -> int:
-    """Elements of the C array that holds one input; of 32 bits each where it is bits."""
-    values = int(np.prod(spec.shape))
-    return -(-values // 32) if spec.kind == "bits" else values
-
-
-def input_bytes(spec: InputSpec) -> int:
-    """Bytes of the C array that holds one input."""
-    return input_elements(spec) * {"uint8": 1, "float": 4, "bits": 4}[spec.kind]
 
 
 def _banner(network: LoweredNetwork, program: Program) -> str:
