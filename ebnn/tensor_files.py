@@ -53,3 +53,12 @@ def read(path: Path, kind: str, file_format: str, command: str) -> tuple[Tensors
             f"give a file written by `{command}`"
         )
     return tensors, metadata
+
+
+def file_format(path: Path) -> str | None:
+    """The format that a file says it has; None where it is no file of this kind."""
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError, TypeError, ValueError):
+        return None

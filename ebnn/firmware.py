@@ -1,0 +1,42 @@
+"""A network as firmware for a board: emitted, with the harness around it, compiled and linked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ebnn.emitter import emit
+from ebnn.emitter.program import Program
+from ebnn.lowered import LoweredNetwork
+from ebnn.sim.board import Board
+from ebnn.toolchain.firmware import TOOLCHAIN_DIR, build_firmware
+
+
+def build_model(
+    network: LoweredNetwork,
+    board: Board,
+    output: Path,
+    sources: Path,
+    lowering: str = "fast",
+    optimize: str = "-O2",
+    ram_bytes: int | None = None,
+    trace: bool = False,
+) -> Program:
+    """Emit `network` to the folder `sources` and build it, with the harness, to the ELF `output`.
+
+    `ram_bytes` is what the firmware is linked for, the stack included. `trace` keeps every block's
+    activations (toolchain/trace.c).
+    """
+    program = emit(network, sources, lowering)
+    files = [*sorted(sources.glob("*.c")), TOOLCHAIN_DIR / "harness.c"]
+    if trace:
+        files.append(TOOLCHAIN_DIR / "trace.c")
+    build_firmware(
+        files,
+        board,
+        output,
+        include_dirs=[sources],
+        optimize=optimize,
+        defines={"EBNN_TRACE": "1"} if trace else None,
+        ram_bytes=ram_bytes,
+    )
+    return program

@@ -1,0 +1,92 @@
+"""Random architectures, networks and samples for property tests."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ebnn.architecture import (
+    INPUT_KINDS,
+    Architecture,
+    Block,
+    ConvPool,
+    InputSpec,
+    Linear,
+    fan_in,
+)
+from ebnn.checkpoint import Checkpoint, CheckpointBlock, weight_shape
+from ebnn.normalization import BatchNorm
+
+
+@st.composite
+def conv_pools(draw: st.DrawFn, shape: tuple[int, int, int]) -> ConvPool:
+    """A conv-pool block that fits a map of `shape`: channels not multiples of 32, padding, strides
+    and overlapping pools included."""
+    _, height, width = shape
+    kernel_height = draw(st.integers(1, min(7, height)))
+    kernel_width = draw(st.integers(1, min(7, width)))
+    stride = draw(st.integers(1, 3))
+    padding = draw(st.integers(0, min(3, min(kernel_height, kernel_width) - 1)))
+    channels = draw(st.one_of(st.integers(1, 12), st.sampled_from([31, 32, 33, 40, 64])))
+    plain = ConvPool(channels, kernel_height, kernel_width, stride, padding)
+    _, conv_height, conv_width = plain.conv_shape(shape)
+    pool = draw(st.integers(1, min(3, conv_height, conv_width)))
+    pool_stride = draw(st.integers(1, 3))
+    return ConvPool(channels, kernel_height, kernel_width, stride, padding, pool, pool_stride)
+
+
+@st.composite
+def architectures(draw: st.DrawFn, max_side: int = 12) -> Architecture:
+    """An architecture of up to two conv-pool and one hidden fully connected block, and a head."""
+    spec = InputSpec(
+        channels=draw(st.integers(1, 4)),
+        height=draw(st.integers(1, max_side)),
+        width=draw(st.integers(1, max_side)),
+        kind=draw(st.sampled_from(INPUT_KINDS)),
+        fraction_bits=draw(st.integers(4, 10)),
+    )
+    blocks: list[Block] = []
+    shape = spec.shape
+    for _ in range(draw(st.integers(0, 2))):
+        block = draw(conv_pools(shape))
+        blocks.append(block)
+        shape = block.output_shape(shape)
+    if draw(st.booleans()):
+        blocks.append(Linear(draw(st.integers(1, 70))))
+    blocks.append(Linear(draw(st.integers(2, 12))))
+    return Architecture(spec, tuple(blocks))
+
+
+def random_checkpoint(architecture: Architecture, seed: int) -> Checkpoint:
+    """A network with random weights and BatchNorms: gamma of either sign, and zero in places;
+    thresholds mostly within what the sums reach."""
+    random = np.random.default_rng(seed)
+    blocks = []
+    for index, block in enumerate(architecture.blocks):
+        shape = weight_shape(architecture, index)
+        magnitude = architecture.input.max_magnitude if index == 0 else 1
+        spread = magnitude * np.sqrt(fan_in(block, architecture.shapes()[index]))
+        gamma = random.normal(size=shape[0])
+        gamma[random.random(shape[0]) < 0.1] = 0.0
+        norm = BatchNorm(
+            gamma=gamma.astype(np.float32),
+            beta=random.normal(size=shape[0], scale=0.3).astype(np.float32),
+            mean=random.normal(size=shape[0], scale=spread).astype(np.float32),
+            variance=(spread**2 * random.random(shape[0])).astype(np.float32),
+        )
+        weight = np.where(random.random(shape) < 0.5, 1, -1).astype(np.int8)
+        blocks.append(CheckpointBlock(weight, norm))
+    return Checkpoint(architecture, tuple(blocks))
+
+
+def random_samples(spec: InputSpec, count: int, seed: int) -> NDArray[np.generic]:
+    """Samples (count, channels, height, width): random ones, and one of extremes."""
+    random = np.random.default_rng(seed)
+    if spec.kind == "float":
+        x = random.normal(size=(count, *spec.shape), scale=4.0).astype(np.float32)
+        x[0] = random.choice([-1e9, -0.5, 0.0, 0.5, 1e9], size=spec.shape)
+        return x
+    x = random.integers(0, 256, (count, *spec.shape), dtype=np.uint8)
+    x[0] = random.choice([0, 255], size=spec.shape)
+    return x
