@@ -15,7 +15,7 @@ from ebnn.sim.errors import run_command
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ebnn",
-        description="Binarized neural networks on Cortex-M: train, lower to C, prove in an emulator.",
+        description="Binarized networks on Cortex-M: train, lower to C, prove in an emulator.",
         epilog="exit codes: 0 passed, 1 a budget failed, 2 bad usage or input, 3 firmware faulted",
     )
     parser.add_argument("--version", action="version", version=f"ebnn {__version__}")

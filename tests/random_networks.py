@@ -84,9 +84,9 @@ def random_samples(spec: InputSpec, count: int, seed: int) -> NDArray[np.generic
     """Samples (count, channels, height, width): random ones, and one of extremes."""
     random = np.random.default_rng(seed)
     if spec.kind == "float":
-        x = random.normal(size=(count, *spec.shape), scale=4.0).astype(np.float32)
-        x[0] = random.choice([-1e9, -0.5, 0.0, 0.5, 1e9], size=spec.shape)
-        return x
+        values = random.normal(size=(count, *spec.shape), scale=4.0).astype(np.float32)
+        values[0] = random.choice([-1e9, -0.5, 0.0, 0.5, 1e9], size=spec.shape)
+        return values
     x = random.integers(0, 256, (count, *spec.shape), dtype=np.uint8)
     x[0] = random.choice([0, 255], size=spec.shape)
     return x

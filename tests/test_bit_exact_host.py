@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_networks import architectures, random_checkpoint, random_samples
 
 from ebnn import reference
 from ebnn.activations import decode_trace, trace_bytes
@@ -20,7 +21,6 @@ from ebnn.inputs import encode_input
 from ebnn.lowered import LoweredNetwork, lower
 from ebnn.toolchain.firmware import TOOLCHAIN_DIR
 from ebnn.toolchain.host import build_shared
-from random_networks import architectures, random_checkpoint, random_samples
 
 SAMPLES = 4
 
