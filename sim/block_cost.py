@@ -1,0 +1,283 @@
+"""The cost of a basic block: what is fixed as one sum, what depends on the run as a list.
+
+    cycles = instructions + the sum of the stalls, exactly
+
+An instruction under an IT condition counts here as skipped; where running it costs more, it is in
+`dynamic`. Division and the M3's long multiplies count their least; the rest is dynamic too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from .cores import Core
+from .instruction import BRANCHES, SP, Instruction, Kind
+from .timing import Timing
+
+# Causes of stalls, as they appear in the run record.
+REFILL = "refill"
+TARGET_ALIGNMENT = "target alignment"
+MEMORY = "memory access"
+INTERLOCK = "interlock"
+MULTIPLY = "multiply"
+DIVIDE = "divide"
+FLOATING_POINT = "floating point"
+SYSTEM = "system"
+STORE_PENALTY = "store penalty"
+DUAL_ISSUE = "dual issue"  # negative: instructions that cost nothing
+
+
+@dataclass(frozen=True)
+class BoardTiming:
+    """What the board adds to the core's timing."""
+
+    store_penalty_cycles: int = 0  # for each word stored
+
+
+@dataclass(frozen=True)
+class DynamicCost:
+    """An instruction whose cost beyond the block's depends on the run.
+
+    `kind` is `executed` (cost `extra_cycles` by `cause` where its IT condition holds), `divide` or
+    `multiply_long` (by the operands in `dividend` and `divisor`, numbers of core registers).
+    """
+
+    address: int
+    kind: str
+    cause: str
+    extra_cycles: int = 0
+    dividend: int = 0
+    divisor: int = 0
+    is_signed: bool = False
+    is_conditional: bool = False
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """Fixed costs of one basic block; see `block_cost`."""
+
+    instruction_count: int
+    cycles: int
+    stalls: Mapping[str, int]
+    taken_cycles: int
+    entry_cycles: int
+    dynamic: tuple[DynamicCost, ...]
+    lowest_sp: int  # relative to SP at entry; <= 0
+    sp_unknown: bool  # SP changes by an amount only known when it runs
+    uses_fpu: bool
+    taken_cause: str = REFILL
+    entry_cause: str = TARGET_ALIGNMENT
+    sp_change: int = field(default=0)
+
+
+def block_cost(
+    core: Core,
+    board: BoardTiming,
+    instructions: Sequence[Instruction],
+    before: Instruction | None = None,
+) -> BlockCost:
+    """Cost of one execution of `instructions`, a basic block, that falls through at its end.
+
+    `before` is the instruction that the block was entered from by falling through, None where a
+    branch led here: then nothing is pending, and `entry_cycles` come on top. `taken_cycles` come
+    on top when the block is left by a branch.
+    """
+    timing = core.timing
+    stalls: Counter[str] = Counter()
+    dynamic: list[DynamicCost] = []
+    previous = before
+    sp: int | None = 0
+    lowest_sp = 0
+    sp_unknown = False
+    for index, instruction in enumerate(instructions):
+        costs = _cost(timing, board, instruction, previous)
+        if instruction.condition is None:
+            stalls.update(costs)
+        else:
+            extra = sum(costs.values()) + 1 - timing.skipped
+            following = instructions[index + 1] if index + 1 < len(instructions) else None
+            if following is not None and following.condition is None:
+                # What follows pipelines behind this only where this ran.
+                ran = sum(_cost(timing, board, following, instruction).values())
+                extra += ran - sum(_cost(timing, board, following, None).values())
+            is_branch = instruction.kind in BRANCHES
+            if extra and not is_branch:
+                cause = max(costs, key=lambda name: costs[name]) if costs else MEMORY
+                dynamic.append(DynamicCost(instruction.address, "executed", cause, extra))
+        dynamic += _operand_dependent(timing, instruction)
+        if sp is not None:
+            lowest_sp = min(lowest_sp, sp + instruction.stack_lowest)
+            sp = None if instruction.stack_change is None else sp + instruction.stack_change
+        if sp is None or (instruction.writes >> SP & 1 and instruction.condition is not None):
+            sp_unknown, sp = True, None
+        # What the next instruction sees before it; a skipped instruction hides nothing.
+        previous = instruction if instruction.condition is None else None
+    if timing.dual_issue:
+        stalls[DUAL_ISSUE] -= _paired(instructions)
+    stalls = Counter({cause: count for cause, count in stalls.items() if count})
+    last = instructions[-1]
+    taken = _refill(timing, last)
+    if last.condition is not None and last.kind in BRANCHES:
+        taken += sum(_cost(timing, board, last, None).values())
+    first = instructions[0]
+    entry = timing.unaligned_target if first.size == 4 and first.address & 2 else 0
+    return BlockCost(
+        instruction_count=len(instructions),
+        cycles=len(instructions) + sum(stalls.values()),
+        stalls=MappingProxyType(dict(stalls)),
+        taken_cycles=taken,
+        entry_cycles=entry,
+        dynamic=tuple(dynamic),
+        lowest_sp=lowest_sp,
+        sp_unknown=sp_unknown,
+        uses_fpu=any(i.feature in ("fp", "fp-double", "fpv5") for i in instructions),
+        sp_change=sp or 0,
+    )
+
+
+def divide_cycles(timing: Timing, dividend: int, divisor: int, is_signed: bool) -> int:
+    """Cycles of a division (M3 TRM table 18-1, note: "minimized if the operands are close in
+    size"): the quotient comes out 4 bits a cycle. Operands as unsigned 32-bit values."""
+    if is_signed:
+        dividend = dividend if dividend < 1 << 31 else (1 << 32) - dividend
+        divisor = divisor if divisor < 1 << 31 else (1 << 32) - divisor
+    if divisor == 0 or dividend < divisor:
+        return timing.divide_least
+    quotient_bits = dividend.bit_length() - divisor.bit_length()
+    cycles = timing.divide_least + 1 + (quotient_bits + 3) // 4
+    return min(cycles, timing.divide_most)
+
+
+def multiply_long_extra(first: int, second: int, is_signed: bool, accumulates: bool) -> int:
+    """Cycles that the M3's long multiply takes beyond its least: 1 for each operand that does not
+    fit 16 bits, and 1 more where both do not and it accumulates (M3 TRM table 18-1: 3 to 5 and
+    4 to 7; which operands take how long is an approximation)."""
+    wide = [_is_wide(value, is_signed) for value in (first, second)]
+    return sum(wide) + (1 if accumulates and all(wide) else 0)
+
+
+def _is_wide(value: int, is_signed: bool) -> bool:
+    if is_signed:
+        return 0x8000 <= value < 0xFFFF8000
+    return value >= 0x10000
+
+
+def _cost(
+    timing: Timing, board: BoardTiming, instruction: Instruction, previous: Instruction | None
+) -> dict[str, int]:
+    """Stalls of an instruction that runs, by cause: its cycles are 1 and their sum."""
+    kind = instruction.kind
+    costs: dict[str, int] = {}
+    pipelined = (
+        previous is not None
+        and previous.kind is Kind.LOAD
+        and not previous.writes & instruction.address_registers
+    )
+    if kind is Kind.LOAD:
+        costs[MEMORY] = (timing.load_pipelined if pipelined else timing.load) - 1
+    elif kind is Kind.STORE:
+        cycles = timing.store_register_offset if instruction.register_offset else timing.store
+        if pipelined:
+            cycles = min(cycles, timing.load_pipelined)
+        costs[MEMORY] = cycles - 1
+        costs[STORE_PENALTY] = board.store_penalty_cycles
+    elif kind in (Kind.LOAD_MULTIPLE, Kind.POP_PC):
+        costs[MEMORY] = timing.multiple_base + instruction.transfers - 1
+    elif kind is Kind.STORE_MULTIPLE:
+        costs[MEMORY] = timing.multiple_base + instruction.transfers - 1
+        costs[STORE_PENALTY] = board.store_penalty_cycles
+    elif kind in (Kind.LOAD_PC, Kind.TABLE_BRANCH):
+        costs[MEMORY] = timing.load - 1
+    elif kind in (Kind.FP_LOAD, Kind.FP_STORE):
+        costs[MEMORY] = timing.fp_load + instruction.transfers - 1
+        if kind is Kind.FP_STORE:
+            costs[STORE_PENALTY] = board.store_penalty_cycles
+    elif kind in _PLAIN:
+        cause, name = _PLAIN[kind]
+        costs[cause] = getattr(timing, name) - 1
+    elif kind is Kind.FP_MOVE and instruction.transfers == 2:
+        costs[FLOATING_POINT] = timing.fp_move_pair - 1
+    if kind is Kind.DIVIDE:
+        costs[DIVIDE] = timing.divide_least - 1
+    costs[INTERLOCK] = _interlock(timing, instruction, previous)
+    return {cause: cycles for cause, cycles in costs.items() if cycles}
+
+
+_PLAIN = {
+    Kind.MULTIPLY: (MULTIPLY, "multiply"),
+    Kind.MULTIPLY_ACCUMULATE: (MULTIPLY, "multiply_accumulate"),
+    Kind.MULTIPLY_LONG: (MULTIPLY, "multiply_long"),
+    Kind.MULTIPLY_LONG_ACCUMULATE: (MULTIPLY, "multiply_long_accumulate"),
+    Kind.SYSTEM: (SYSTEM, "system"),
+    Kind.BARRIER: (SYSTEM, "barrier"),
+    Kind.FP: (FLOATING_POINT, "fp"),
+    Kind.FP_MULTIPLY_ACCUMULATE: (FLOATING_POINT, "fp_multiply_accumulate"),
+    Kind.FP_DIVIDE: (FLOATING_POINT, "fp_divide"),
+}
+_LOADS = (Kind.LOAD, Kind.LOAD_MULTIPLE)
+_FP_RESULTS = (Kind.FP, Kind.FP_MULTIPLY_ACCUMULATE)
+
+
+def _interlock(timing: Timing, instruction: Instruction, previous: Instruction | None) -> int:
+    if previous is None:
+        return 0
+    if previous.kind in _LOADS and previous.writes & instruction.address_registers:
+        return timing.address_interlock
+    if previous.kind in _FP_RESULTS and previous.fp_writes & instruction.fp_reads:
+        return timing.fp_interlock
+    return 0
+
+
+def _refill(timing: Timing, last: Instruction) -> int:
+    return {
+        Kind.BRANCH: timing.branch_refill,
+        Kind.BRANCH_LINK: timing.branch_link,
+        Kind.BRANCH_REGISTER: timing.branch_register,
+        Kind.LOAD_PC: timing.load_pc,
+        Kind.POP_PC: timing.pop_pc,
+        Kind.TABLE_BRANCH: timing.table_branch,
+    }.get(last.kind, 0)
+
+
+def _operand_dependent(timing: Timing, instruction: Instruction) -> list[DynamicCost]:
+    if instruction.kind is Kind.DIVIDE and timing.divide_most > timing.divide_least:
+        kind, cause = "divide", DIVIDE
+    elif timing.multiply_long_early and instruction.kind in (
+        Kind.MULTIPLY_LONG,
+        Kind.MULTIPLY_LONG_ACCUMULATE,
+    ):
+        kind, cause = "multiply_long", MULTIPLY
+    else:
+        return []
+    return [
+        DynamicCost(
+            address=instruction.address,
+            kind=kind,
+            cause=cause,
+            dividend=instruction.operands[0],
+            divisor=instruction.operands[1],
+            is_signed=instruction.is_signed,
+            is_conditional=instruction.condition is not None,
+        )
+    ]
+
+
+def _paired(instructions: Sequence[Instruction]) -> int:
+    """How many instructions issue together with the one before them."""
+    pairs = 0
+    index = 0
+    while index + 1 < len(instructions):
+        first, second = instructions[index : index + 2]
+        independent = not (
+            first.writes & (second.reads | second.writes)
+            or first.fp_writes & (second.fp_reads | second.fp_writes)
+        )
+        heavy = sum(one.kind is not Kind.ALU for one in (first, second))
+        if independent and heavy <= 1 and first.kind not in BRANCHES:
+            pairs += 1
+            index += 1
+        index += 1
+    return pairs
