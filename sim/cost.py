@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from .cores import Core
-from .instruction import BRANCHES, SP, Instruction, Kind
-from .timing import Timing
+from .core import Core
+from .cycle_rules import Timing
+from .thumb import BRANCHES, SP, Instruction, Kind
 
 # Causes of stalls, as they appear in the run record.
 REFILL = "refill"

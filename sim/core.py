@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .cycle_rules import M0, M0_PLUS, M3, M4, M7, M33, Timing
 from .errors import UserError
-from .instruction import Instruction, Kind
-from .timing import M0, M0_PLUS, M3, M4, M7, M33, Timing
+from .thumb import Instruction, Kind
 
 MODEL_VERSION = "1"  # of the cycle model: changes whenever a count can change
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from .instruction import LR, PC, SP, Instruction, Kind
+from .thumb import LR, PC, SP, Instruction, Kind
 
 _R = [1 << number for number in range(16)]
 _SP_BIT, _PC_BIT = 1 << SP, 1 << PC
