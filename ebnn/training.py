@@ -1,0 +1,143 @@
+"""A plain recipe: Adam, cosine decay, latent weights clipped, BatchNorm re-estimated at the end.
+
+Same data, settings and seed on the same machine: same weights, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ebnn.architecture import Architecture
+from ebnn.data import Dataset
+from ebnn.layers import clip_latent_weights
+from ebnn.network import BinaryNetwork, build
+from ebnn.sim.errors import UserError
+
+_REESTIMATION_SAMPLES = 20_000  # plenty for a mean and a variance a channel
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What decides the weights, besides the data and the architecture."""
+
+    epochs: int = 10
+    seed: int = 0
+    learning_rate: float = 5e-3
+    batch_samples: int = 64
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """State after a step: `epoch` from 0, `step` from 1 of `steps` in it, mean loss so far."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+
+
+def train(
+    architecture: Architecture,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
+) -> BinaryNetwork:
+    """Train a network on the training split; it comes back in eval mode.
+
+    `on_progress` is called after every step. Raises `UserError` where the data do not suit the
+    architecture or the loss is no longer a number.
+    """
+    check_suits(architecture, dataset)
+    torch.manual_seed(settings.seed)
+    torch.use_deterministic_algorithms(True)
+    network = build(architecture)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
+    x, labels = samples_of(architecture, dataset.x_train), torch.tensor(dataset.y_train)
+    shuffle = torch.Generator().manual_seed(settings.seed)
+    steps = math.ceil(len(x) / settings.batch_samples)
+    network.train()
+    for epoch in range(settings.epochs):
+        order = torch.randperm(len(x), generator=shuffle)
+        total = 0.0
+        for step, picked in enumerate(_batches(order, settings.batch_samples)):
+            done = (epoch * steps + step) / (settings.epochs * steps)
+            rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(network(x[picked]), labels[picked])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            clip_latent_weights(network)
+            total += loss.item()
+            if not math.isfinite(total):
+                raise UserError(
+                    f"training: the loss is {total} in epoch {epoch + 1}; lower --lr"
+                    f" (it is {settings.learning_rate})"
+                )
+            on_progress(TrainingProgress(epoch, step + 1, steps, total / (step + 1)))
+    _reestimate_norms(network, x, shuffle)
+    network.eval()
+    return network
+
+
+def check_suits(architecture: Architecture, dataset: Dataset) -> None:
+    """Raise `UserError` where the samples or classes of `dataset` are not the architecture's."""
+    if dataset.shape != architecture.input.shape:
+        raise UserError(
+            f"{dataset.name}: samples are {dataset.shape}, but the architecture takes"
+            f" {architecture.input.shape} (channels, height, width)"
+        )
+    if dataset.classes > architecture.classes:
+        raise UserError(
+            f"{dataset.name} has {dataset.classes} classes, but the architecture ends in"
+            f" fc-{architecture.classes}: end it in fc-{dataset.classes}"
+        )
+
+
+def samples_of(architecture: Architecture, x: NDArray[np.uint8]) -> Tensor:
+    """A data set's samples as the network takes them: a `float` input gets them from 0 to 1."""
+    tensor = torch.tensor(x)
+    if architecture.input.kind == "float":
+        tensor = tensor.float() / 255
+    return tensor.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def predict(network: BinaryNetwork, x: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Classes int64 (N,) of samples (N, C, H, W) in eval mode."""
+    network.eval()
+    samples = samples_of(network.architecture, x)
+    batches = _batches(torch.arange(len(samples)), 500)
+    # numpy's argmax takes the first of equals, as every other stage does.
+    scores = [network(samples[picked]).numpy() for picked in batches]
+    best: NDArray[np.int64] = np.argmax(np.concatenate(scores), axis=1)
+    return best
+
+
+def _batches(order: Tensor, batch_samples: int) -> Iterator[Tensor]:
+    for start in range(0, len(order), batch_samples):
+        yield order[start : start + batch_samples]
+
+
+@torch.no_grad()
+def _reestimate_norms(network: BinaryNetwork, x: Tensor, shuffle: torch.Generator) -> None:
+    """Take BatchNorm's statistics anew, over clean training samples and the final weights.
+
+    The running averages of training lag behind weights whose signs still flip.
+    """
+    picked = torch.randperm(len(x), generator=shuffle)[:_REESTIMATION_SAMPLES]
+    network.train()
+    for count, batch in enumerate(_batches(picked, 500)):
+        for norm in network.norms():
+            norm.momentum = 1 / (count + 1)  # a plain average over the batches
+        network(x[batch])
