@@ -1,0 +1,185 @@
+"""From C sources to firmware for a board: one call, the same bytes every time."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from ebnn.sim.board import Board
+from ebnn.sim.errors import UserError
+from ebnn.toolchain.compiler import (
+    LANGUAGE_FLAGS,
+    WARNING_FLAGS,
+    CompileError,
+    define_flags,
+    existing_sources,
+    run_compiler,
+    whole_or_nothing,
+)
+from ebnn.toolchain.gcc import ArmGcc, core_flags, find_gcc
+from ebnn.toolchain.linker import FLASH_REGION, linker_script, usable_ram_bytes
+
+TOOLCHAIN_DIR = Path(__file__).resolve().parent
+"""Holds startup.c, syscalls.c and semihosting.c, and is on the include path of every build."""
+
+_OWN_SOURCES = tuple(TOOLCHAIN_DIR / name for name in ("startup.c", "syscalls.c", "semihosting.c"))
+# Small, and a copying loop must stay a loop: a call of memcpy would bring newlib's into all ELFs.
+_OWN_FLAGS = ("-Os", "-fno-tree-loop-distribute-patterns")
+
+_COMPILE_FLAGS = (
+    *LANGUAGE_FLAGS,
+    *WARNING_FLAGS,
+    "-g",
+    "-fno-common",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fstack-usage",
+    "--specs=nano.specs",
+)
+_LINK_FLAGS = (
+    "--specs=nano.specs",
+    "-nostartfiles",
+    "-Wl,--gc-sections",
+    "-Wl,--build-id=none",
+)
+_OVERFLOW = re.compile(r"region `(?P<region>\w+)' overflowed by (?P<bytes>\d+) bytes?")
+
+
+class BoardTooSmall(UserError):
+    """Code and data exceed the board's flash, or its RAM before any heap and stack."""
+
+    exit_code = 1  # a budget that does not hold, as when the emulator meets the limit
+
+    def __init__(self, message: str, memory: str, over_by_bytes: int) -> None:
+        super().__init__(message)
+        self.memory = memory
+        self.over_by_bytes = over_by_bytes
+
+
+def build_firmware(
+    sources: Sequence[Path],
+    board: Board,
+    output: Path,
+    include_dirs: Sequence[Path] = (),
+    optimize: str = "-O2",
+    defines: Mapping[str, str] | None = None,
+    ram_bytes: int | None = None,
+    extra_flags: Sequence[str] = (),
+    build_dir: Path | None = None,
+) -> Path:
+    """Compiles and links `sources` with start-up code for `board`; returns `output`, an ELF.
+
+    The sources define `int main(void)`; its return value ends the run through semihosting, and
+    `#include "semihosting.h"` gives them text output. `ram_bytes` limits the RAM that is linked
+    for, the stack included. `extra_flags` go to the compiler and the linker. In `build_dir`,
+    where given, stay the objects, stack usage of each function (.su), linker script and map.
+
+    The bytes depend on the sources, the board, the flags and the compiler, not on any folder.
+
+    Raises `BoardTooSmall` where it does not fit, `CompileError` with the first error where it
+    does not compile, `UserError` where compiler or sources are missing.
+    """
+    gcc = find_gcc()
+    sources = existing_sources(sources)
+    include_dirs = [folder.resolve() for folder in include_dirs]
+    common = [
+        *core_flags(board.core),
+        *_COMPILE_FLAGS,
+        *(f"-I{folder}" for folder in (*include_dirs, TOOLCHAIN_DIR)),
+    ]
+    user_flags = [optimize, *define_flags(defines or {}), *extra_flags]
+    with _build_folder(build_dir) as folder:
+        common += _prefix_maps(sources, include_dirs, folder)
+        jobs = [(source, [*common, *user_flags]) for source in sources]
+        jobs += [(source, [*common, *_OWN_FLAGS]) for source in _OWN_SOURCES]
+        objects = _compile(gcc, board, jobs, folder)
+        script = folder / "board.ld"
+        script.write_text(linker_script(board, ram_bytes), encoding="utf-8")
+        with whole_or_nothing(output) as elf:
+            command: list[str | Path] = [
+                gcc.path,
+                *core_flags(board.core),
+                *_LINK_FLAGS,
+                optimize,
+                *extra_flags,
+                *objects,
+                "-lm",
+                f"-Wl,-T,{script.name},-Map,firmware.map",
+                "-o",
+                elf.resolve(),
+            ]
+            try:
+                run_compiler(command, cwd=folder, subject=f"link for {board.name}")
+            except CompileError as error:
+                raise _too_small(error, board, ram_bytes) or error from None
+    return output
+
+
+def _compile(
+    gcc: ArmGcc, board: Board, jobs: Sequence[tuple[Path, list[str]]], folder: Path
+) -> list[str]:
+    """Object file names in the order of the jobs; the first failing job's error is raised."""
+
+    def compile_one(index: int, source: Path, flags: list[str]) -> str:
+        # Numbered, because two folders may hold sources of one name.
+        name = f"{index:02}-{source.stem}.o"
+        command: list[str | Path] = [gcc.path, *flags, "-c", source, "-o", name]
+        run_compiler(command, cwd=folder, subject=f"compile for {board.name}")
+        return name
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        running = [
+            pool.submit(compile_one, index, source, flags)
+            for index, (source, flags) in enumerate(jobs)
+        ]
+        return [job.result() for job in running]
+
+
+def _prefix_maps(
+    sources: Sequence[Path], include_dirs: Sequence[Path], build_folder: Path
+) -> list[str]:
+    """Flags that keep this machine's folders out of debug information and __FILE__.
+
+    GCC takes the last map that fits, so that the longest, most exact ones come last.
+    """
+    own = {TOOLCHAIN_DIR: "toolchain"}
+    theirs = dict.fromkeys((*(source.parent for source in sources), *include_dirs), ".")
+    maps = {build_folder: ".", **theirs, **own}
+    ordered = sorted(maps.items(), key=lambda entry: (len(entry[0].parts), str(entry[0])))
+    return [f"-ffile-prefix-map={folder}={name}" for folder, name in ordered]
+
+
+@contextmanager
+def _build_folder(build_dir: Path | None) -> Iterator[Path]:
+    if build_dir is not None:
+        build_dir.mkdir(parents=True, exist_ok=True)
+        yield build_dir.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="ebnn-build-") as folder:
+        yield Path(folder).resolve()
+
+
+def _too_small(error: CompileError, board: Board, ram_bytes: int | None) -> BoardTooSmall | None:
+    found = _OVERFLOW.search(error.output)
+    if found is None:
+        return None
+    over_by_bytes = int(found["bytes"])
+    if found["region"] == FLASH_REGION:
+        message = (
+            f"code and constants are {over_by_bytes:,} bytes more than the"
+            f" {board.flash.size_bytes:,} bytes of flash of {board.name}:"
+            " shrink the model, build with -Os, or choose a board with more flash"
+        )
+        return BoardTooSmall(message, "flash", over_by_bytes)
+    limit = usable_ram_bytes(board, ram_bytes)
+    whose = f"of {board.name}" if ram_bytes is None else "of the RAM limit"
+    message = (
+        f"static data (.data + .bss), before any heap and stack, is {over_by_bytes:,} bytes more"
+        f" than the {limit:,} bytes {whose}: give more RAM or shrink the buffers"
+    )
+    return BoardTooSmall(message, "ram", over_by_bytes)
