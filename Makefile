@@ -1,0 +1,51 @@
+# `make demo` and `make test` do all the set-up they need on Debian and Ubuntu; both can be
+# repeated, and the second run sets nothing up again.
+
+PYTHON ?= python3
+export PYTHON
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Rebuilt when what is installed, or the native engine, would come out different.
+STAMP := $(VENV)/.installed
+SETUP_INPUTS := pyproject.toml constraints.txt toolchain/venv.sh \
+    $(wildcard setup.py sim/*.c sim/*.h)
+C_SOURCES := $(shell find $(wildcard c_kernels examples sim tests toolchain) -name '*.[ch]' | sort)
+
+.PHONY: help demo test pytest lint format setup system-packages clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## train on MNIST, lower, build, run all 10,000 test images in the emulator
+	@$(BIN)/ebnn demo
+
+test: lint pytest ## everything that CI runs: lint, then the tests
+
+pytest: setup ## the tests alone; ARGS="-k name" picks some
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: setup ## ruff, mypy and clang-format, changing nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(if $(C_SOURCES),$(BIN)/clang-format --dry-run -Werror $(C_SOURCES))
+
+format: setup ## let ruff and clang-format rewrite the sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(if $(C_SOURCES),$(BIN)/clang-format -i $(C_SOURCES))
+
+setup: system-packages $(STAMP) ## the toolchain, .venv and the package in it
+
+system-packages:
+	@sh toolchain/install.sh
+
+$(STAMP): $(SETUP_INPUTS) | system-packages
+	@sh toolchain/venv.sh
+	@touch $@
+
+clean: ## remove .venv and everything built or cached
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find sim -name '*.so' -delete
