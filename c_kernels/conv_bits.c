@@ -1,3 +1,5 @@
+#include <stddef.h>
+
 #include "bits.h"
 #include "ebnn_kernels.h"
 
@@ -53,19 +55,20 @@ static uint32_t gather_dense(const ebnn_window_t *w, const uint8_t *map, int32_t
 }
 
 /* Set the bit of every filter whose sum over the window reaches its threshold.
- * sum = products - 2 * (number of products that are -1), |sum| <= products <= 2^24. */
-static void or_filters(const ebnn_conv_bits_t *layer, const uint32_t *window, const uint32_t *mask,
-                       int32_t products, uint32_t *pixel) {
+ * sum = products - 2 * (number of products that are -1), |sum| <= products <= 2^24.
+ * Inlined twice, so that windows inside the map do without the mask. */
+EBNN_INLINE void or_filters(const ebnn_conv_bits_t *layer, const uint32_t *window,
+                            const uint32_t *mask, int32_t products, uint32_t *pixel) {
     const uint32_t words = layer->window_words;
     const uint32_t *weights = layer->weights;
     const int32_t *threshold = layer->thresholds;
     uint32_t left = layer->window.out.channels;
     while (left != 0) {
-        const uint32_t lanes = left < 32u ? left : 32u;
+        const uint32_t filters = left < 32u ? left : 32u;
         uint32_t bits = 0;
-        for (uint32_t lane = 0; lane < lanes; ++lane) {
+        for (uint32_t filter = filters; filter != 0; --filter) {
             uint32_t negative = 0;
-            if (mask == 0) {
+            if (mask == NULL) {
                 negative = ebnn_xor_popcount(window, weights, words);
             } else {
                 for (uint32_t i = 0; i < words; ++i) {
@@ -76,8 +79,8 @@ static void or_filters(const ebnn_conv_bits_t *layer, const uint32_t *window, co
             bits = (bits >> 1) | (~(uint32_t)slack & 0x80000000u);
             weights += words;
         }
-        *pixel++ |= bits >> (32u - lanes);
-        left -= lanes;
+        *pixel++ |= bits >> (32u - filters);
+        left -= filters;
     }
 }
 
@@ -101,8 +104,12 @@ void ebnn_conv_bits(const ebnn_conv_bits_t *layer, const void *in, uint32_t *out
                                                                        left, scratch, mask)
                                                : (int32_t)gather_dense(w, (const uint8_t *)in, top,
                                                                        left, scratch, mask);
-                    or_filters(layer, scratch, inside == taps ? 0 : mask, inside * w->in.channels,
-                               out);
+                    const int32_t products = inside * w->in.channels;
+                    if (inside == taps) {
+                        or_filters(layer, scratch, NULL, products, out);
+                    } else {
+                        or_filters(layer, scratch, mask, products, out);
+                    }
                 }
             }
             for (uint32_t i = 0; i < out_words; ++i) {

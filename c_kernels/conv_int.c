@@ -1,25 +1,42 @@
 #include "ebnn_kernels.h"
 
-/* Add the window's values, times `unit`, to `taps`; positions outside the map add nothing. */
-static void gather(const ebnn_conv_int_t *layer, const void *in, int32_t top, int32_t left,
-                   uint32_t unit, uint32_t *taps) {
+/* The positions of a pool window are taken in groups: 2 words a tap, `lanes` positions a word. */
+enum { GROUP_WORDS = 2 };
+
+/* Add `count` neighbouring values of a map, shifted into their lane, to every other word. */
+static void add_run(uint32_t *taps, const ebnn_conv_int_t *layer, const void *map, uint32_t first,
+                    uint32_t count, uint32_t shift) {
+    if (layer->layout == EBNN_U8) {
+        const uint8_t *value = (const uint8_t *)map + first;
+        for (; count != 0; --count, taps += GROUP_WORDS) {
+            *taps += (uint32_t)*value++ << shift;
+        }
+    } else {
+        const int16_t *value = (const int16_t *)map + first;
+        for (; count != 0; --count, taps += GROUP_WORDS) {
+            *taps += (uint32_t)(int32_t)*value++ << shift;
+        }
+    }
+}
+
+/* Add the window at row `top`, column `left`; positions outside the map add nothing. */
+static void add_window(uint32_t *taps, const ebnn_conv_int_t *layer, const void *map, int32_t top,
+                       int32_t left, uint32_t shift) {
     const ebnn_window_t *w = &layer->window;
+    const int32_t begin = left < 0 ? -left : 0;
+    const int32_t room = w->in.width - left;
+    const int32_t end = room < w->kernel_width ? room : w->kernel_width;
+    if (begin >= end) {
+        return;
+    }
     for (uint32_t channel = 0; channel < w->in.channels; ++channel) {
         for (int32_t y = top; y < top + w->kernel_height; ++y) {
-            if (y < 0 || y >= w->in.height) {
-                taps += w->kernel_width;
-                continue;
+            if (y >= 0 && y < w->in.height) {
+                const uint32_t row = (channel * w->in.height + (uint32_t)y) * w->in.width;
+                add_run(taps + GROUP_WORDS * begin, layer, map, row + (uint32_t)(left + begin),
+                        (uint32_t)(end - begin), shift);
             }
-            const uint32_t row = (channel * w->in.height + (uint32_t)y) * w->in.width;
-            for (int32_t x = left; x < left + w->kernel_width; ++x, ++taps) {
-                if (x >= 0 && x < w->in.width) {
-                    const uint32_t i = row + (uint32_t)x;
-                    const int32_t value = layer->layout == EBNN_U8
-                                              ? (int32_t)((const uint8_t *)in)[i]
-                                              : (int32_t)((const int16_t *)in)[i];
-                    *taps += (uint32_t)value * unit;
-                }
-            }
+            taps += GROUP_WORDS * w->kernel_width;
         }
     }
 }
@@ -31,21 +48,23 @@ static void tabulate(const ebnn_conv_int_t *layer, uint32_t count, const uint32_
                      uint32_t *table) {
     while (count != 0) {
         const uint32_t size = count < layer->chunk_taps ? count : layer->chunk_taps;
-        uint32_t sum = 0;
+        uint32_t sum0 = 0, sum1 = 0;
         for (uint32_t i = 0; i < size; ++i) {
-            sum -= taps[i];
+            sum0 -= taps[GROUP_WORDS * i];
+            sum1 -= taps[GROUP_WORDS * i + 1u];
         }
-        table[0] = sum;
-        uint32_t filled = 1;
-        for (uint32_t i = 0; i < size; ++i) {
-            const uint32_t twice = 2u * taps[i];
-            for (uint32_t p = 0; p < filled; ++p) {
-                table[filled + p] = table[p] + twice;
+        table[0] = sum0;
+        table[1] = sum1;
+        uint32_t *filled = table + GROUP_WORDS;
+        for (uint32_t i = 0; i < size; ++i, taps += GROUP_WORDS) {
+            const uint32_t twice0 = 2u * taps[0], twice1 = 2u * taps[1];
+            const uint32_t *end = filled;
+            for (const uint32_t *entry = table; entry != end; entry += GROUP_WORDS) {
+                *filled++ = entry[0] + twice0;
+                *filled++ = entry[1] + twice1;
             }
-            filled *= 2u;
         }
-        table += filled;
-        taps += size;
+        table = filled;
         count -= size;
     }
 }
@@ -54,25 +73,32 @@ static void tabulate(const ebnn_conv_int_t *layer, uint32_t count, const uint32_
 static void or_filters(const ebnn_conv_int_t *layer, const uint32_t *table, uint32_t *pixel) {
     const uint16_t *pattern = layer->patterns;
     const uint32_t *offset = layer->offsets;
-    /* The low lane's top bit is moved onto the high lane's; with one lane, onto nothing. */
-    const uint32_t low_lane = layer->lanes == 2u ? 0x8000u : 0u;
+    /* Brings the low lane's top bit onto the high lane's. */
+    const uint32_t lane_shift = layer->lanes == 2u ? 16u : 0u;
     uint32_t left = layer->window.out.channels;
     while (left != 0) {
-        const uint32_t lanes = left < 32u ? left : 32u;
+        const uint32_t filters = left < 32u ? left : 32u;
         uint32_t bits = 0;
-        for (uint32_t lane = 0; lane < lanes; ++lane) {
-            uint32_t sum = *offset++;
+        for (uint32_t filter = filters; filter != 0; --filter) {
+            uint32_t sum0 = *offset++, sum1 = sum0;
             uint32_t chunks = layer->chunks;
             for (; chunks >= 3u; chunks -= 3u, pattern += 3) {
-                sum += table[pattern[0]] + table[pattern[1]] + table[pattern[2]];
+                const uint32_t *a = table + pattern[0];
+                const uint32_t *b = table + pattern[1];
+                const uint32_t *c = table + pattern[2];
+                sum0 += a[0] + b[0] + c[0];
+                sum1 += a[1] + b[1] + c[1];
             }
             for (; chunks != 0; --chunks) {
-                sum += table[*pattern++];
+                const uint32_t *a = table + *pattern++;
+                sum0 += a[0];
+                sum1 += a[1];
             }
-            bits = (bits >> 1) | ((sum | (sum & low_lane) << 16) & 0x80000000u);
+            sum0 |= sum1;
+            bits = (bits >> 1) | ((sum0 | sum0 << lane_shift) & 0x80000000u);
         }
-        *pixel++ |= bits >> (32u - lanes);
-        left -= lanes;
+        *pixel++ |= bits >> (32u - filters);
+        left -= filters;
     }
 }
 
@@ -80,7 +106,7 @@ void ebnn_conv_int(const ebnn_conv_int_t *layer, const void *in, uint32_t *out, 
     const ebnn_window_t *w = &layer->window;
     const uint32_t taps = (uint32_t)w->kernel_height * w->kernel_width * w->in.channels;
     const uint32_t out_words = ((uint32_t)w->out.channels + 31u) / 32u;
-    uint32_t *table = scratch + taps;
+    uint32_t *table = scratch + GROUP_WORDS * taps;
     for (int32_t row = 0; row < w->out.height; ++row) {
         for (int32_t column = 0; column < w->out.width; ++column) {
             for (uint32_t i = 0; i < out_words; ++i) {
@@ -88,17 +114,17 @@ void ebnn_conv_int(const ebnn_conv_int_t *layer, const void *in, uint32_t *out, 
             }
             int32_t py = 0, px = 0;
             while (py < w->pool) {
-                for (uint32_t i = 0; i < taps; ++i) {
+                for (uint32_t i = 0; i < GROUP_WORDS * taps; ++i) {
                     scratch[i] = 0;
                 }
-                for (uint32_t lane = 0; lane < layer->lanes; ++lane) {
-                    /* An odd last position fills both lanes. */
+                for (uint32_t slot = 0; slot < GROUP_WORDS * layer->lanes; ++slot) {
                     const int32_t y = (row * w->pool_stride + py) * w->stride - w->padding;
                     const int32_t x = (column * w->pool_stride + px) * w->stride - w->padding;
-                    gather(layer, in, y, x, lane ? 0x10000u : 1u, scratch);
+                    const uint32_t word = slot >> (layer->lanes - 1u); /* lanes: 1 or 2 */
+                    add_window(scratch + word, layer, in, y, x, (slot & (layer->lanes - 1u)) * 16u);
                     const int is_last = py + 1 == w->pool && px + 1 == w->pool;
-                    if (is_last && lane + 1u < layer->lanes) {
-                        continue;
+                    if (is_last && slot + 1u < GROUP_WORDS * layer->lanes) {
+                        continue; /* the last position fills the slots that are left */
                     }
                     if (++px == w->pool) {
                         px = 0;

@@ -62,22 +62,22 @@ void ebnn_conv_bits(const ebnn_conv_bits_t *layer, const void *in, uint32_t *out
                     uint32_t *scratch);
 
 /* Binary convolution of integers. The taps of a window are cut into `chunks` runs of
- * `chunk_taps`, the last one shorter; each run's 2^n signed sums are tabulated once for a position
- * and shared by all filters. With `lanes` == 2 a word carries the sums of two pool positions, 16
- * bits each. */
+ * `chunk_taps`, the last one shorter; each run's 2^n signed sums are tabulated once and shared by
+ * all filters, for 2 * lanes positions of the pool window at once: a table entry has two words,
+ * and with `lanes` == 2 a word carries the sums of two positions, 16 bits each. */
 typedef struct {
     ebnn_window_t window;
     ebnn_layout_t layout; /* of the input: EBNN_U8 or EBNN_I16 */
     uint8_t lanes;        /* 2 where every |sum - threshold| < 32768, else 1 */
     uint8_t chunk_taps;   /* 1..4 */
     uint16_t chunks;
-    uint16_t table_words;     /* sum over the chunks of 2^taps */
+    uint16_t table_words;     /* 2 * the sum over the chunks of 2^taps */
     const uint16_t *patterns; /* [out.channels][chunks]: where in the table its signed sum is */
     const uint32_t *offsets;  /* [out.channels]: brings "sum >= threshold" to a lane's top bit */
     const uint32_t *flips;    /* as above */
 } ebnn_conv_int_t;
 
-/* `scratch`: taps + table_words words, taps = kernel_height * kernel_width * in.channels. */
+/* `scratch`: 2 * taps + table_words words, taps = kernel_height * kernel_width * in.channels. */
 void ebnn_conv_int(const ebnn_conv_int_t *layer, const void *in, uint32_t *out, uint32_t *scratch);
 
 /* A fully connected layer on bits (EBNN_WORDS or EBNN_DENSE, padded with zeros to whole words and

@@ -15,6 +15,7 @@ from ebnn.packing import pack_map, pack_rows
 
 INPUT_LAYOUTS = {"uint8": "EBNN_U8", "float": "EBNN_I16", "bits": "EBNN_DENSE"}
 _CHUNK_TAPS_MAX = 4  # a chunk's table has 2^taps words
+_GROUP_WORDS = 2  # words of a tap and of a table's entry (conv_int.c)
 _LANE_LIMIT = 32767  # what |sum - threshold| may reach in a lane of 16 bits
 
 
@@ -121,7 +122,8 @@ def _conv_int(index: int, layer: HiddenLayer, layout: str, input_magnitude: int)
     signs = np.zeros((filters, chunks * size), dtype=np.int64)
     signs[:, :taps] = layer.weight.reshape(filters, -1) > 0
     weights_of_taps = 1 << np.arange(size)
-    patterns = (starts + signs.reshape(filters, chunks, size) @ weights_of_taps).astype(np.uint16)
+    entries = starts + signs.reshape(filters, chunks, size) @ weights_of_taps
+    patterns = (_GROUP_WORDS * entries).astype(np.uint16)
     threshold = layer.threshold.astype(np.int64)
     # |sum| and |threshold| are both at most taps * input_magnitude.
     lanes = 2 if block.pool > 1 and 2 * taps * input_magnitude <= _LANE_LIMIT else 1
@@ -142,7 +144,7 @@ def _conv_int(index: int, layer: HiddenLayer, layout: str, input_magnitude: int)
                 "lanes": lanes,
                 "chunk_taps": size,
                 "chunks": chunks,
-                "table_words": sum(tables),
+                "table_words": _GROUP_WORDS * sum(tables),
                 "patterns": f"{name}_patterns",
                 "offsets": f"{name}_offsets",
                 "flips": f"{name}_flips",
@@ -154,7 +156,7 @@ def _conv_int(index: int, layer: HiddenLayer, layout: str, input_magnitude: int)
         declarations=declarations,
         call=f"ebnn_conv_int(&{name}, {{input}}, {{output}}, {{scratch}});",
         output_bytes=_map_bytes(layer.out_shape),
-        scratch_bytes=4 * (taps + sum(tables)),
+        scratch_bytes=4 * _GROUP_WORDS * (taps + sum(tables)),
         parameter_bytes=_bytes(patterns, offsets, flips),
         block=index,
     )
