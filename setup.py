@@ -1,0 +1,18 @@
+"""Builds the simulator's optional native engine; everything else is in pyproject.toml.
+
+The extension is a plain shared library that Python loads with ctypes. Without a compiler the
+installation succeeds all the same and the pure Python path counts the same cycles, slower.
+"""
+
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=[
+        Extension(
+            "ebnn.sim._engine",
+            ["sim/engine.c"],
+            extra_compile_args=["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror"],
+            optional=True,
+        )
+    ]
+)

@@ -1,0 +1,112 @@
+"""From the bytes of a basic block to what the engines add up: decode, judge, cost, cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .core import Core, missing_feature
+from .cost import BlockCost, BoardTiming, block_cost
+from .engine import FLAG_ENTRY, FLAG_FPU, FLAG_STACK, FLAG_STACK_AFTER, FLAG_UNHOOKED, NEVER
+from .thumb import BRANCHES, Instruction, Kind
+from .thumb_decode import decode, decode_range, it_conditions
+
+_LARGEST_STACK_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class CostedBlock:
+    """A block variant as the engine knows it by index."""
+
+    address: int
+    instructions: tuple[Instruction, ...]
+    cost: BlockCost
+    before: Instruction | None
+    entered_by_branch: bool
+
+    def cycles_before(self, core: Core, board: BoardTiming, pc: int) -> int:
+        """Cycles of the block up to, and without, the instruction at `pc`."""
+        earlier = [one for one in self.instructions if one.address < pc]
+        if not earlier:
+            return self.cost.entry_cycles if self.entered_by_branch else 0
+        prefix = block_cost(core, board, earlier, self.before)
+        return prefix.cycles + (prefix.entry_cycles if self.entered_by_branch else 0)
+
+
+class CostModel:
+    """Costs blocks for one core on one board, and remembers each by the index it was given."""
+
+    def __init__(
+        self, core: Core, board: BoardTiming, read: Callable[[int, int], bytes]
+    ) -> None:
+        self.core = core
+        self.board = board
+        self.blocks: list[CostedBlock] = []
+        self.entries: dict[int, int] = {}
+        """First instruction of each watched function -> the engine's index of it."""
+        self.hooked: set[int] = set()
+        """Dynamic instructions that have a hook."""
+        self._read = read
+
+    def fill(self, address: int, size: int, before_index: int | None, into: Any) -> None:
+        """Engine callback: cost the block of `size` bytes at `address` into the engine's record."""
+        code = self._read(address, size)
+        before_block = None if before_index is None else self.blocks[before_index]
+        before = before_block.instructions[-1] if before_block else None
+        open_conditions = _open_conditions(before_block)
+        instructions = tuple(decode_range(code, address))
+        if open_conditions:
+            instructions = _apply(instructions, open_conditions)
+        if not instructions:
+            instructions = (decode(b"\x00\xde", address),)
+        cost = block_cost(self.core, self.board, instructions, before)
+        block = CostedBlock(address, instructions, cost, before, before_index is None)
+        assert into.index == len(self.blocks)
+        self.blocks.append(block)
+        last = instructions[-1]
+        leaves = last.kind in BRANCHES and not last.conditional_branch and last.condition is None
+        into.end = NEVER if leaves else address + size
+        into.cycles = cost.cycles + (cost.entry_cycles if before_index is None else 0)
+        into.taken_cycles = cost.taken_cycles
+        into.instructions = cost.instruction_count
+        into.lowest_sp = max(cost.lowest_sp, -_LARGEST_STACK_BYTES)
+        flags = 0
+        if cost.lowest_sp < 0:
+            flags |= FLAG_STACK
+        if cost.sp_unknown:
+            flags |= FLAG_STACK_AFTER
+        if cost.uses_fpu:
+            flags |= FLAG_FPU
+        if address in self.entries:
+            flags |= FLAG_ENTRY
+            into.function = self.entries[address]
+        if any(at not in self.hooked for at in self.watched_instructions(block)):
+            flags |= FLAG_UNHOOKED
+        into.flags = flags
+
+    def watched_instructions(self, block: CostedBlock) -> list[int]:
+        """Addresses in the block that need a hook: dynamic costs, and what the core lacks."""
+        found = {dynamic.address for dynamic in block.cost.dynamic}
+        found |= {one.address for one in block.instructions if missing_feature(self.core, one)}
+        return sorted(found)
+
+
+def _open_conditions(block: CostedBlock | None) -> list[int]:
+    """IT conditions that reach past the end of `block`, which was cut at a page's border."""
+    if block is None:
+        return []
+    instructions = block.instructions
+    for back, one in enumerate(reversed(instructions[-5:])):
+        if one.kind is Kind.IT:
+            return it_conditions(one.it)[back:]
+    return []
+
+
+def _apply(instructions: tuple[Instruction, ...], conditions: list[int]) -> tuple[Instruction, ...]:
+    from dataclasses import replace
+
+    changed = list(instructions)
+    for index, condition in enumerate(conditions[: len(changed)]):
+        changed[index] = replace(changed[index], condition=condition)
+    return tuple(changed)

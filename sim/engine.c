@@ -1,0 +1,651 @@
+/* The native engine: applies costs that Python worked out once for each basic block.
+ *
+ * Unicorn calls `on_block` before each block it runs. The block's fixed cost is looked up by
+ * address and added; what depends on the outcome (was the block before it left by a branch or by
+ * falling through?) is settled when the next block arrives. Instructions whose cost depends on
+ * operands or on a condition have a hook of their own, `on_instruction`.
+ *
+ * Nothing here links against Unicorn: Python passes the addresses of the four functions used, so
+ * the same binary serves any Unicorn 2.1 that the user has installed.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#else
+#define UNLIKELY(condition) (condition)
+#endif
+
+#define TABLE_BITS 16
+#define TABLE_SIZE (1u << TABLE_BITS)
+#define INSTRUCTION_BITS 12
+#define INSTRUCTION_SIZE (1u << INSTRUCTION_BITS)
+#define NEVER 1u /* odd, so it equals no block's address */
+#define MAX_FRAMES 64u
+#define MAX_SAMPLES (1u << 20)
+
+/* Unicorn's register numbers (unicorn/arm.h). */
+enum { REGISTER_LR = 10, REGISTER_SP = 12, REGISTER_R0 = 66 };
+
+/* Why a run stopped; mirrored in engine.py. */
+enum {
+    STOP_NONE = 0,
+    STOP_RETURNED,  /* arrived at the return address of the outermost call */
+    STOP_DEADLINE,  /* `cycles` reached `deadline` */
+    STOP_UNHOOKED,  /* the block holds dynamic instructions that have no hook yet */
+    STOP_NO_FPU,    /* the block uses the FPU while it is disabled */
+    STOP_STACK,     /* the block would push SP below `stack_floor` */
+    STOP_HEAP,      /* _sbrk moved the break past the lowest SP or the RAM limit */
+    STOP_DECODE,    /* decoding failed in Python */
+    STOP_INTERRUPT, /* an exception: its number is in `interrupt` */
+    STOP_ILLEGAL,   /* an instruction that the core lacks is about to run */
+    STOP_ARRIVED,   /* arrived at `break_address` */
+    STOP_DIVIDE     /* a division by zero while CCR.DIV_0_TRP is set */
+};
+
+/* Block flags; mirrored in engine.py. */
+enum {
+    FLAG_STACK = 1,       /* may lower SP: by `lowest_sp` at most */
+    FLAG_STACK_AFTER = 2, /* changes SP by an unknown amount: look at the next block's entry */
+    FLAG_ENTRY = 4,       /* first block of a watched function: `function` says which */
+    FLAG_UNHOOKED = 8,
+    FLAG_FPU = 16
+};
+
+/* What is done when a watched function returns; mirrored in engine.py. */
+enum { FUNCTION_REGION = 0, FUNCTION_SBRK = 1, FUNCTION_CALL = 2 };
+
+/* Dynamic instructions; mirrored in engine.py. */
+enum { KIND_EXECUTED = 0, KIND_DIVIDE = 1, KIND_LONG_MULTIPLY = 2, KIND_ILLEGAL = 3 };
+
+typedef struct block {
+    uint32_t address; /* of the first instruction */
+    uint32_t size;    /* bytes, as Unicorn translated it */
+    uint32_t end;     /* address + size, or NEVER when it always leaves by a branch */
+    uint32_t cycles;  /* cost of one execution that falls through at the end */
+    uint32_t taken_cycles; /* more when it leaves by a branch instead */
+    uint32_t instructions;
+    uint32_t flags;
+    int32_t lowest_sp; /* lowest SP reached, relative to SP at entry; <= 0 */
+    uint64_t count;    /* executions */
+    uint64_t taken;    /* of these, how many left by a branch */
+    /* Entering by falling out of another block can cost less than by a branch, because loads
+     * pipeline across the border. Each such predecessor has a variant with its own count. */
+    struct block *predecessor; /* the last one seen ... */
+    struct block *sequential;  /* ... and the variant for it */
+    struct block *variants;    /* all variants of this block, chained by next_variant */
+    struct block *next_variant;
+    struct block *next_in_slot;
+    uint32_t index; /* in order of creation: Python's name for it */
+    uint32_t function;
+} block;
+
+typedef struct {
+    uint32_t return_address;
+    uint32_t sp;
+    uint32_t function;
+    uint32_t argument; /* r0 at entry, for _sbrk */
+    uint64_t cycles, instructions;
+} frame;
+
+typedef struct {
+    uint32_t kind;
+    uint32_t open; /* activations on the frame stack: recursion counts once */
+    uint64_t count;
+    uint64_t last_cycles, last_instructions;
+    uint64_t samples, capacity;
+    uint64_t *sample; /* cycles and instructions, alternating */
+} function;
+
+typedef struct {
+    uint32_t address;
+    uint32_t kind;
+    uint32_t cycles;  /* KIND_EXECUTED: cost beyond that of skipping it */
+    uint32_t is_signed;
+    int32_t dividend, divisor; /* Unicorn register numbers (or the factors of a multiply) */
+    uint32_t least_cycles, most_cycles; /* division: bounds; the static cost is least_cycles */
+    uint32_t executed_cycles; /* of a conditional division or multiply: beyond being skipped */
+    uint64_t count, extra;
+} instruction;
+
+typedef struct engine engine;
+typedef int (*decode_callback)(uint32_t address, uint32_t size, block *before, block *into);
+typedef int (*reg_read_function)(void *uc, int regid, void *value);
+typedef int (*emu_stop_function)(void *uc);
+
+struct engine {
+    uint64_t cycles, instructions;
+    uint64_t deadline;       /* cycles */
+    uint32_t watched_return; /* return address of the innermost open frame, or NEVER */
+    uint32_t alert;          /* block flags that need the slow path now */
+    uint32_t frames;
+    uint32_t stop;
+    uint32_t interrupt;
+    uint32_t stop_address;
+    uint32_t stack_floor; /* SP must not go below; 0 when unlimited */
+    uint32_t lowest_sp;   /* reached so far */
+    uint32_t lowest_sp_address; /* of the block that reached it */
+    uint32_t sp_unknown;  /* the block before changed SP by an unknown amount */
+    uint32_t heap_start, heap_break, heap_peak; /* addresses; 0 before the first _sbrk */
+    uint32_t ram_end;       /* first address past the RAM limit */
+    uint32_t break_address; /* stop on arrival there, or NEVER */
+    uint32_t trap_divide;
+    uint32_t block_count;
+    uint32_t instruction_count;
+    uint32_t function_count;
+    /* Up to here mirrored in engine_native.py. */
+    block *previous;
+    block *pending; /* already arrived at, then stopped before running it */
+    void *uc;
+    reg_read_function reg_read;
+    emu_stop_function emu_stop;
+    decode_callback decode;
+    block idle;  /* stands for "arrived from nowhere": leaves by a branch that costs nothing */
+    block empty; /* fills unused table slots */
+    function *functions;
+    block **blocks;
+    uint32_t block_capacity;
+    frame frame[MAX_FRAMES];
+    instruction *instruction_table[INSTRUCTION_SIZE];
+    instruction *instruction_list[INSTRUCTION_SIZE];
+    block *table[TABLE_SIZE];
+};
+
+static uint32_t read_register(engine *e, int regid)
+{
+    uint32_t value = 0;
+    e->reg_read(e->uc, regid, &value);
+    return value;
+}
+
+static void stop(engine *e, uint32_t reason, uint32_t address)
+{
+    if (e->stop == STOP_NONE) {
+        e->stop = reason;
+        e->stop_address = address;
+    }
+    e->emu_stop(e->uc);
+}
+
+static block *new_block(engine *e, uint32_t address, uint32_t size, block *before)
+{
+    if (e->block_count == e->block_capacity) {
+        uint32_t capacity = e->block_capacity ? 2 * e->block_capacity : 1024;
+        block **grown = realloc(e->blocks, capacity * sizeof(block *));
+        if (grown == NULL) {
+            return NULL;
+        }
+        e->blocks = grown;
+        e->block_capacity = capacity;
+    }
+    block *made = calloc(1, sizeof(block));
+    if (made == NULL) {
+        return NULL;
+    }
+    made->address = address;
+    made->size = size;
+    made->end = address + size;
+    made->index = e->block_count;
+    if (e->decode(address, size, before, made) != 0) {
+        free(made);
+        stop(e, STOP_DECODE, address);
+        return NULL;
+    }
+    e->blocks[e->block_count++] = made;
+    return made;
+}
+
+static block *find_block(engine *e, uint32_t address, uint32_t size)
+{
+    block **slot = &e->table[(address >> 1) & (TABLE_SIZE - 1)];
+    block **link = slot;
+    while (*link != &e->empty) {
+        block *found = *link;
+        if (found->address == address && found->size == size) {
+            *link = found->next_in_slot; /* to the front: blocks that alternate are rare */
+            found->next_in_slot = *slot;
+            *slot = found;
+            return found;
+        }
+        link = &found->next_in_slot;
+    }
+    block *made = new_block(e, address, size, NULL);
+    if (made != NULL) {
+        made->next_in_slot = *slot;
+        *slot = made;
+    }
+    return made;
+}
+
+static block *find_sequential(engine *e, block *b, block *before)
+{
+    for (block *v = b->variants; v != NULL; v = v->next_variant) {
+        if (v->predecessor == before) {
+            b->predecessor = before;
+            b->sequential = v;
+            return v;
+        }
+    }
+    block *made = new_block(e, b->address, b->size, before);
+    if (made != NULL) {
+        made->predecessor = before;
+        made->next_variant = b->variants;
+        b->variants = made;
+        b->predecessor = before;
+        b->sequential = made;
+    }
+    return made;
+}
+
+static void close_frame(engine *e)
+{
+    frame *f = &e->frame[--e->frames];
+    function *watched = &e->functions[f->function];
+    e->watched_return = e->frames ? e->frame[e->frames - 1].return_address : NEVER;
+    watched->open--;
+    if (watched->kind == FUNCTION_SBRK) {
+        uint32_t start = read_register(e, REGISTER_R0);
+        if (start != UINT32_MAX) {
+            if (e->heap_start == 0) {
+                e->heap_start = start;
+            }
+            e->heap_break = start + f->argument;
+            if (e->heap_break > e->heap_peak) {
+                e->heap_peak = e->heap_break;
+            }
+            if (e->heap_break > e->stack_floor && e->stack_floor != 0) {
+                e->stack_floor = e->heap_break;
+            }
+            if (e->heap_break > e->ram_end || e->heap_break > read_register(e, REGISTER_SP)) {
+                stop(e, STOP_HEAP, f->return_address);
+            }
+        }
+        return;
+    }
+    watched->count++;
+    watched->last_cycles = e->cycles - f->cycles;
+    watched->last_instructions = e->instructions - f->instructions;
+    if (watched->samples == watched->capacity && watched->capacity < MAX_SAMPLES) {
+        uint64_t capacity = watched->capacity ? 2 * watched->capacity : 64;
+        uint64_t *grown = realloc(watched->sample, capacity * 2 * sizeof(uint64_t));
+        if (grown != NULL) {
+            watched->sample = grown;
+            watched->capacity = capacity;
+        }
+    }
+    if (watched->samples < watched->capacity) {
+        watched->sample[2 * watched->samples] = watched->last_cycles;
+        watched->sample[2 * watched->samples + 1] = watched->last_instructions;
+        watched->samples++;
+    }
+}
+
+/* Close every open frame whose return address this is, if SP says they have returned. */
+static int arrive(engine *e, uint32_t address)
+{
+    uint32_t sp = read_register(e, REGISTER_SP);
+    while (e->frames && e->frame[e->frames - 1].return_address == address &&
+           sp >= e->frame[e->frames - 1].sp) {
+        uint32_t kind = e->functions[e->frame[e->frames - 1].function].kind;
+        close_frame(e);
+        if (kind == FUNCTION_CALL) {
+            stop(e, STOP_RETURNED, address);
+            return 1;
+        }
+    }
+    return e->stop != STOP_NONE;
+}
+
+static void open_frame(engine *e, uint32_t index)
+{
+    function *watched = &e->functions[index];
+    if (e->frames == MAX_FRAMES || watched->open) {
+        return; /* a recursive activation is part of the outermost one */
+    }
+    frame *f = &e->frame[e->frames++];
+    f->return_address = read_register(e, REGISTER_LR) & ~1u;
+    f->sp = read_register(e, REGISTER_SP);
+    f->argument = watched->kind == FUNCTION_SBRK ? read_register(e, REGISTER_R0) : 0;
+    f->function = index;
+    f->cycles = e->cycles;
+    f->instructions = e->instructions;
+    watched->open++;
+    e->watched_return = f->return_address;
+}
+
+static int follow_stack(engine *e, const block *b)
+{
+    uint32_t sp = read_register(e, REGISTER_SP);
+    uint32_t lowest = sp + (uint32_t)((b->flags & FLAG_STACK) ? b->lowest_sp : 0);
+    if (lowest > sp) {
+        lowest = 0; /* wrapped around: certainly below the floor */
+    }
+    if (lowest < e->lowest_sp) {
+        e->lowest_sp = lowest;
+        e->lowest_sp_address = b->address;
+        if (lowest < e->stack_floor) {
+            stop(e, STOP_STACK, b->address);
+            return 1;
+        }
+    }
+    e->sp_unknown = (b->flags & FLAG_STACK_AFTER) != 0;
+    return 0;
+}
+
+/* Everything that is not just adding up. On return the block has been counted, or the run stops
+ * before it and `pending` remembers that it has been arrived at. */
+static void slow_path(engine *e, block *b, block *before, uint32_t address)
+{
+    if (e->pending != NULL && e->pending->address == address) {
+        b = e->pending;
+    } else {
+        if (address != before->end) {
+            e->cycles += before->taken_cycles;
+            before->taken++;
+        }
+        e->previous = &e->idle; /* the way here is settled */
+        if (address == e->watched_return && arrive(e, address)) {
+            e->pending = b;
+            return;
+        }
+    }
+    e->pending = b;
+    e->previous = &e->idle;
+    if (e->cycles >= e->deadline) {
+        stop(e, STOP_DEADLINE, address);
+        return;
+    }
+    if (address == e->break_address) {
+        stop(e, STOP_ARRIVED, address);
+        return;
+    }
+    if (b->flags & FLAG_UNHOOKED) {
+        stop(e, STOP_UNHOOKED, address);
+        return;
+    }
+    if (b->flags & e->alert & FLAG_FPU) {
+        stop(e, STOP_NO_FPU, address);
+        return;
+    }
+    if (((b->flags & (FLAG_STACK | FLAG_STACK_AFTER)) || e->sp_unknown) && follow_stack(e, b)) {
+        return;
+    }
+    if (b->flags & FLAG_ENTRY) {
+        open_frame(e, b->function);
+    }
+    e->pending = NULL;
+    e->previous = b;
+    b->count++;
+    e->cycles += b->cycles;
+    e->instructions += b->instructions;
+}
+
+void ebnn_on_block(void *uc, uint64_t address64, uint32_t size, void *user)
+{
+    engine *e = user;
+    uint32_t address = (uint32_t)address64;
+    block *before = e->previous;
+    block *b = e->table[(address >> 1) & (TABLE_SIZE - 1)];
+    uint64_t cycles = e->cycles;
+    (void)uc;
+    if (UNLIKELY(e->stop != STOP_NONE)) {
+        return; /* stopping: this block does not run */
+    }
+    if (UNLIKELY(b->address != address || b->size != size)) {
+        b = find_block(e, address, size);
+        if (b == NULL) {
+            return;
+        }
+    }
+    uint64_t taken = address != before->end;
+    if (!taken) {
+        if (UNLIKELY(b->predecessor != before)) {
+            if (find_sequential(e, b, before) == NULL) {
+                return;
+            }
+        }
+        b = b->sequential;
+    } else {
+        cycles += before->taken_cycles;
+    }
+    if (UNLIKELY((b->flags & e->alert) | (uint32_t)(address == e->watched_return) |
+                 (uint32_t)(cycles >= e->deadline) | (uint32_t)(address == e->break_address) |
+                 e->sp_unknown | (uint32_t)(e->pending != NULL))) {
+        slow_path(e, b, before, address);
+        return;
+    }
+    before->taken += taken;
+    b->count++;
+    e->cycles = cycles + b->cycles;
+    e->instructions += b->instructions;
+    e->previous = b;
+}
+
+/* Position of the highest set bit, from 1; 0 for 0. Range 0..32. */
+static uint32_t bit_length(uint32_t value)
+{
+    uint32_t length = 0;
+    while (value != 0) {
+        value >>= 1;
+        length++;
+    }
+    return length;
+}
+
+static uint32_t is_wide(uint32_t value, uint32_t is_signed)
+{
+    return is_signed ? value >= 0x8000u && value < 0xFFFF8000u : value >= 0x10000u;
+}
+
+/* cost.py's divide_cycles, less the least. */
+static uint32_t divide_extra(const instruction *i, uint32_t dividend, uint32_t divisor)
+{
+    if (i->is_signed) {
+        dividend = dividend >> 31 ? 0u - dividend : dividend;
+        divisor = divisor >> 31 ? 0u - divisor : divisor;
+    }
+    if (divisor == 0 || dividend < divisor) {
+        return 0;
+    }
+    uint32_t extra = 1 + (bit_length(dividend) - bit_length(divisor) + 3) / 4;
+    uint32_t most = i->most_cycles - i->least_cycles;
+    return extra < most ? extra : most;
+}
+
+static instruction *find_instruction(engine *e, uint32_t address)
+{
+    uint32_t index = (address >> 1) & (INSTRUCTION_SIZE - 1);
+    while (e->instruction_table[index] != NULL) {
+        if (e->instruction_table[index]->address == address) {
+            return e->instruction_table[index];
+        }
+        index = (index + 1) & (INSTRUCTION_SIZE - 1);
+    }
+    return NULL;
+}
+
+void ebnn_on_instruction(void *uc, uint64_t address, uint32_t size, void *user)
+{
+    engine *e = user;
+    instruction *i = find_instruction(e, (uint32_t)address);
+    uint32_t extra;
+    (void)uc;
+    (void)size;
+    if (i == NULL || e->stop != STOP_NONE) {
+        return;
+    }
+    if (i->kind == KIND_EXECUTED) {
+        extra = i->cycles;
+    } else if (i->kind == KIND_ILLEGAL) {
+        stop(e, STOP_ILLEGAL, i->address);
+        return;
+    } else {
+        uint32_t first = read_register(e, i->dividend);
+        uint32_t second = read_register(e, i->divisor);
+        if (i->kind == KIND_DIVIDE) {
+            if (second == 0 && e->trap_divide) {
+                stop(e, STOP_DIVIDE, i->address);
+                return;
+            }
+            extra = divide_extra(i, first, second);
+        } else {
+            /* cost.py's multiply_long_extra: 1 for each wide factor, and `cycles` (1 where it
+             * accumulates) more when both are. */
+            uint32_t wide = is_wide(first, i->is_signed) + is_wide(second, i->is_signed);
+            extra = wide + (wide == 2 ? i->cycles : 0);
+        }
+        extra += i->executed_cycles;
+    }
+    i->count++;
+    i->extra += extra;
+    e->cycles += extra;
+}
+
+void ebnn_on_interrupt(void *uc, uint32_t number, void *user)
+{
+    engine *e = user;
+    (void)uc;
+    e->interrupt = number;
+    stop(e, STOP_INTERRUPT, 0);
+}
+
+engine *ebnn_engine_new(void *uc, void *reg_read, void *emu_stop, decode_callback decode)
+{
+    engine *e = calloc(1, sizeof(engine));
+    if (e == NULL) {
+        return NULL;
+    }
+    e->uc = uc;
+    memcpy(&e->reg_read, &reg_read, sizeof reg_read);
+    memcpy(&e->emu_stop, &emu_stop, sizeof emu_stop);
+    e->decode = decode;
+    e->idle.address = NEVER;
+    e->idle.end = NEVER;
+    e->empty.address = NEVER;
+    e->empty.end = NEVER;
+    e->previous = &e->idle;
+    e->watched_return = NEVER;
+    e->break_address = NEVER;
+    e->deadline = UINT64_MAX;
+    e->lowest_sp = UINT32_MAX;
+    e->ram_end = UINT32_MAX;
+    /* Python adds FLAG_FPU while the FPU is disabled. */
+    e->alert = FLAG_STACK | FLAG_STACK_AFTER | FLAG_ENTRY | FLAG_UNHOOKED;
+    for (uint32_t slot = 0; slot < TABLE_SIZE; slot++) {
+        e->table[slot] = &e->empty;
+    }
+    return e;
+}
+
+void ebnn_engine_free(engine *e)
+{
+    for (uint32_t index = 0; index < e->block_count; index++) {
+        free(e->blocks[index]);
+    }
+    for (uint32_t index = 0; index < e->function_count; index++) {
+        free(e->functions[index].sample);
+    }
+    for (uint32_t index = 0; index < e->instruction_count; index++) {
+        free(e->instruction_list[index]);
+    }
+    free(e->blocks);
+    free(e->functions);
+    free(e);
+}
+
+/* Forget how the current instruction was reached: the next block is arrived at from nowhere. */
+void ebnn_engine_jump(engine *e)
+{
+    e->previous = &e->idle;
+    e->pending = NULL;
+    e->sp_unknown = 1; /* SP may be new: look at it */
+}
+
+/* Forget frames that can no longer return, after the firmware was stopped for good. */
+void ebnn_engine_drop_frames(engine *e)
+{
+    while (e->frames) {
+        e->functions[e->frame[--e->frames].function].open--;
+    }
+    e->watched_return = NEVER;
+}
+
+block *ebnn_engine_block(engine *e, uint32_t index)
+{
+    return index < e->block_count ? e->blocks[index] : NULL;
+}
+
+/* Index of the block that runs (or was about to), or UINT32_MAX. */
+uint32_t ebnn_engine_current(const engine *e)
+{
+    const block *current = e->pending != NULL ? e->pending : e->previous;
+    return current == &e->idle ? UINT32_MAX : current->index;
+}
+
+function *ebnn_engine_function(engine *e, uint32_t index)
+{
+    return &e->functions[index];
+}
+
+/* Index of a new watched function, or UINT32_MAX without memory. Not while running. */
+uint32_t ebnn_engine_add_function(engine *e, uint32_t kind)
+{
+    function *grown = realloc(e->functions, (e->function_count + 1u) * sizeof(function));
+    if (grown == NULL) {
+        return UINT32_MAX;
+    }
+    e->functions = grown;
+    memset(&grown[e->function_count], 0, sizeof(function));
+    grown[e->function_count].kind = kind;
+    return e->function_count++;
+}
+
+/* A call from outside: its frame closes, and the run stops, on arrival at `return_address`. */
+int ebnn_engine_open_call(engine *e, uint32_t index, uint32_t return_address, uint32_t sp)
+{
+    if (e->frames == MAX_FRAMES) {
+        return 1;
+    }
+    frame *f = &e->frame[e->frames++];
+    f->return_address = return_address;
+    f->sp = sp;
+    f->function = index;
+    f->argument = 0;
+    f->cycles = e->cycles;
+    f->instructions = e->instructions;
+    e->functions[index].open++;
+    e->watched_return = return_address;
+    return 0;
+}
+
+/* The record of a dynamic instruction for Python to fill in; NULL when the table is full. */
+instruction *ebnn_engine_add_instruction(engine *e, uint32_t address)
+{
+    instruction *found = find_instruction(e, address);
+    if (found != NULL) {
+        return found;
+    }
+    if (e->instruction_count >= INSTRUCTION_SIZE * 3u / 4u) {
+        return NULL;
+    }
+    instruction *made = calloc(1, sizeof(instruction));
+    if (made == NULL) {
+        return NULL;
+    }
+    made->address = address;
+    uint32_t index = (address >> 1) & (INSTRUCTION_SIZE - 1);
+    while (e->instruction_table[index] != NULL) {
+        index = (index + 1) & (INSTRUCTION_SIZE - 1);
+    }
+    e->instruction_table[index] = made;
+    e->instruction_list[e->instruction_count++] = made;
+    return made;
+}
+
+instruction *ebnn_engine_instruction(engine *e, uint32_t index)
+{
+    return index < e->instruction_count ? e->instruction_list[index] : NULL;
+}

@@ -1,0 +1,102 @@
+"""What the native and the Python engine share: stop reasons, flags, and the choice between them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from .unicorn_library import Cpu
+
+# Mirrored in engine.c.
+STOP_NONE = 0
+STOP_RETURNED = 1
+STOP_DEADLINE = 2
+STOP_UNHOOKED = 3
+STOP_NO_FPU = 4
+STOP_STACK = 5
+STOP_HEAP = 6
+STOP_DECODE = 7
+STOP_INTERRUPT = 8
+STOP_ILLEGAL = 9
+STOP_ARRIVED = 10
+STOP_DIVIDE = 11
+
+FLAG_STACK = 1
+FLAG_STACK_AFTER = 2
+FLAG_ENTRY = 4
+FLAG_UNHOOKED = 8
+FLAG_FPU = 16
+ALWAYS_ALERT = FLAG_STACK | FLAG_STACK_AFTER | FLAG_ENTRY | FLAG_UNHOOKED
+
+FUNCTION_REGION = 0
+FUNCTION_SBRK = 1
+FUNCTION_CALL = 2
+
+KIND_EXECUTED = 0
+KIND_DIVIDE = 1
+KIND_LONG_MULTIPLY = 2
+KIND_ILLEGAL = 3
+
+NEVER = 1
+NO_BLOCK = 0xFFFFFFFF
+
+Decode = Callable[[int, int, int | None, Any], None]
+"""`decode(address, size, index of the block fallen out of, block to fill in)`."""
+
+
+class Engine(Protocol):
+    """Applies block costs while Unicorn runs; `state` and blocks have the fields of engine.c."""
+
+    name: str
+    state: Any
+    failure: BaseException | None
+
+    def install(self) -> None: ...
+    def jump(self) -> None: ...
+    def drop_frames(self) -> None: ...
+    def block(self, index: int) -> Any: ...
+    def current(self) -> int: ...
+    def add_function(self, kind: int) -> int: ...
+    def function(self, index: int) -> Any: ...
+    def samples(self, index: int) -> list[tuple[int, int]]: ...
+    def open_call(self, index: int, return_address: int, sp: int) -> None: ...
+    def add_instruction(self, address: int) -> Any: ...
+    def instructions(self) -> list[Any]: ...
+    def hook_instructions(self, first: int, last: int) -> None: ...
+
+
+def make_engine(choice: str, cpu: Cpu, decode: Decode) -> Engine:
+    """The engine asked for: `auto` takes the native one where it was built."""
+    from . import engine_native, engine_python
+
+    if choice not in ("auto", "native", "python"):
+        raise UserError(f"no engine is called {choice!r}: choose auto, native or python")
+    if choice != "python":
+        library = engine_native.find_library()
+        if library is not None:
+            return engine_native.NativeEngine(library, cpu, decode)
+        if choice == "native":
+            raise UserError(
+                "the native engine is not built: install a C compiler and run pip install again, "
+                "or use --engine python"
+            )
+        _say_slow()
+    return engine_python.PythonEngine(cpu, decode)
+
+
+_said = False
+
+
+def _say_slow() -> None:
+    global _said
+    if not _said:
+        _said = True
+        print(
+            "note: the native engine is not built; the Python path counts the same, about 20 times "
+            "slower (install a C compiler and run pip install again)",
+            file=sys.stderr,
+        )

@@ -1,0 +1,213 @@
+"""The native engine: engine.c, loaded with ctypes and installed as Unicorn's hooks."""
+
+from __future__ import annotations
+
+import ctypes
+import sysconfig
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .engine import NO_BLOCK, Decode
+from .unicorn_library import HOOK_BLOCK, HOOK_CODE, HOOK_INTR, Cpu
+
+_u32, _i32, _u64 = ctypes.c_uint32, ctypes.c_int32, ctypes.c_uint64
+
+
+class State(ctypes.Structure):
+    """The first fields of engine.c's `struct engine`."""
+
+    _fields_ = (
+        ("cycles", _u64),
+        ("instructions", _u64),
+        ("deadline", _u64),
+        ("watched_return", _u32),
+        ("alert", _u32),
+        ("frames", _u32),
+        ("stop", _u32),
+        ("interrupt", _u32),
+        ("stop_address", _u32),
+        ("stack_floor", _u32),
+        ("lowest_sp", _u32),
+        ("lowest_sp_address", _u32),
+        ("sp_unknown", _u32),
+        ("heap_start", _u32),
+        ("heap_break", _u32),
+        ("heap_peak", _u32),
+        ("ram_end", _u32),
+        ("break_address", _u32),
+        ("trap_divide", _u32),
+        ("block_count", _u32),
+        ("instruction_count", _u32),
+        ("function_count", _u32),
+    )
+
+
+class Block(ctypes.Structure):
+    """engine.c's `block`, up to the counters; the pointers behind them are C's business."""
+
+    _fields_ = (
+        ("address", _u32),
+        ("size", _u32),
+        ("end", _u32),
+        ("cycles", _u32),
+        ("taken_cycles", _u32),
+        ("instructions", _u32),
+        ("flags", _u32),
+        ("lowest_sp", _i32),
+        ("count", _u64),
+        ("taken", _u64),
+        ("pointers", ctypes.c_void_p * 5),
+        ("index", _u32),
+        ("function", _u32),
+    )
+
+
+class Function(ctypes.Structure):
+    _fields_ = (
+        ("kind", _u32),
+        ("open", _u32),
+        ("count", _u64),
+        ("last_cycles", _u64),
+        ("last_instructions", _u64),
+        ("samples", _u64),
+        ("capacity", _u64),
+        ("sample", ctypes.POINTER(_u64)),
+    )
+
+
+class Instruction(ctypes.Structure):
+    _fields_ = (
+        ("address", _u32),
+        ("kind", _u32),
+        ("cycles", _u32),
+        ("is_signed", _u32),
+        ("dividend", _i32),
+        ("divisor", _i32),
+        ("least_cycles", _u32),
+        ("most_cycles", _u32),
+        ("executed_cycles", _u32),
+        ("count", _u64),
+        ("extra", _u64),
+    )
+
+
+_DECODE = ctypes.CFUNCTYPE(
+    ctypes.c_int, _u32, _u32, ctypes.POINTER(Block), ctypes.POINTER(Block)
+)
+
+
+@cache
+def find_library() -> Any:
+    """The built extension beside this file, or None."""
+    suffix = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
+    path = Path(__file__).with_name("_engine" + suffix)
+    if not path.is_file():
+        return None
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError:
+        return None
+    pointer = ctypes.c_void_p
+    for name, result, arguments in (
+        ("ebnn_engine_new", pointer, [pointer, pointer, pointer, _DECODE]),
+        ("ebnn_engine_free", None, [pointer]),
+        ("ebnn_engine_jump", None, [pointer]),
+        ("ebnn_engine_drop_frames", None, [pointer]),
+        ("ebnn_engine_block", ctypes.POINTER(Block), [pointer, _u32]),
+        ("ebnn_engine_current", _u32, [pointer]),
+        ("ebnn_engine_function", ctypes.POINTER(Function), [pointer, _u32]),
+        ("ebnn_engine_add_function", _u32, [pointer, _u32]),
+        ("ebnn_engine_open_call", ctypes.c_int, [pointer, _u32, _u32, _u32]),
+        ("ebnn_engine_add_instruction", ctypes.POINTER(Instruction), [pointer, _u32]),
+        ("ebnn_engine_instruction", ctypes.POINTER(Instruction), [pointer, _u32]),
+    ):
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments
+    return library
+
+
+class NativeEngine:
+    """Unicorn calls straight into C; Python is called only to decode a block seen first."""
+
+    name = "native"
+
+    def __init__(self, library: Any, cpu: Cpu, decode: Decode) -> None:
+        self._library = library
+        self._cpu = cpu
+        self.failure: BaseException | None = None
+
+        def decode_block(address: int, size: int, before: Any, into: Any) -> int:
+            try:
+                decode(address, size, before.contents.index if before else None, into.contents)
+            except BaseException as error:
+                self.failure = error
+                return 1
+            return 0
+
+        self._decode = _DECODE(decode_block)
+        unicorn = cpu.library
+        self._engine = library.ebnn_engine_new(
+            cpu.handle,
+            ctypes.cast(unicorn.uc_reg_read, ctypes.c_void_p),
+            ctypes.cast(unicorn.uc_emu_stop, ctypes.c_void_p),
+            self._decode,
+        )
+        if not self._engine:
+            raise MemoryError("the native engine could not allocate its tables")
+        self.state: Any = State.from_address(self._engine)
+
+    def __del__(self) -> None:
+        if getattr(self, "_engine", None):
+            self._library.ebnn_engine_free(self._engine)
+            self._engine = None
+
+    def install(self) -> None:
+        self._cpu.hook(HOOK_BLOCK, self._library.ebnn_on_block, self._engine)
+        self._cpu.hook(HOOK_INTR, self._library.ebnn_on_interrupt, self._engine)
+
+    def jump(self) -> None:
+        self._library.ebnn_engine_jump(self._engine)
+
+    def drop_frames(self) -> None:
+        self._library.ebnn_engine_drop_frames(self._engine)
+
+    def block(self, index: int) -> Any:
+        return self._library.ebnn_engine_block(self._engine, index).contents
+
+    def current(self) -> int:
+        index: int = self._library.ebnn_engine_current(self._engine)
+        return index
+
+    def add_function(self, kind: int) -> int:
+        index: int = self._library.ebnn_engine_add_function(self._engine, kind)
+        if index == NO_BLOCK:
+            raise MemoryError("the native engine could not watch another function")
+        return index
+
+    def function(self, index: int) -> Any:
+        return self._library.ebnn_engine_function(self._engine, index).contents
+
+    def samples(self, index: int) -> list[tuple[int, int]]:
+        function = self.function(index)
+        flat = function.sample[: 2 * function.samples] if function.samples else []
+        return list(zip(flat[::2], flat[1::2], strict=True))
+
+    def open_call(self, index: int, return_address: int, sp: int) -> None:
+        if self._library.ebnn_engine_open_call(self._engine, index, return_address, sp):
+            raise RecursionError("too many calls are open")
+
+    def add_instruction(self, address: int) -> Any:
+        record = self._library.ebnn_engine_add_instruction(self._engine, address)
+        return record.contents if record else None
+
+    def instructions(self) -> list[Any]:
+        count = self.state.instruction_count
+        return [
+            self._library.ebnn_engine_instruction(self._engine, index).contents
+            for index in range(count)
+        ]
+
+    def hook_instructions(self, first: int, last: int) -> None:
+        self._cpu.hook(HOOK_CODE, self._library.ebnn_on_instruction, self._engine, first, last)
