@@ -61,6 +61,23 @@ typedef struct {
 void ebnn_conv_bits(const ebnn_conv_bits_t *layer, const void *in, uint32_t *out,
                     uint32_t *scratch);
 
+/* Binary convolution of bits, 32 filters at a time: the products of one input with 32 filters are
+ * one word, counted in bit-sliced counters. Takes the same time whatever the input. */
+typedef struct {
+    ebnn_window_t window;    /* the input is in words */
+    uint16_t blocks;         /* of 16 channels, the last one filled up: ceil(in.channels / 16) */
+    uint8_t planes;          /* of a counter, at least 4: enough for all products of a window */
+    const uint32_t *weights; /* [groups of 32 filters][row][column][16 * blocks]: bit k of a word is
+                                filter k's weight; of a block the highest channel comes first */
+    const uint32_t *limits;  /* [groups][planes + 1]: products - threshold, bit-sliced */
+    const uint32_t *flips;   /* [groups]: as above */
+    const uint32_t *lanes;   /* [groups]: 1 where there is a filter */
+} ebnn_conv_sliced_t;
+
+/* `planes`: scratch of layer->planes words. */
+void ebnn_conv_sliced(const ebnn_conv_sliced_t *layer, const uint32_t *in, uint32_t *out,
+                      uint32_t *planes);
+
 /* Binary convolution of integers. The taps of a window are cut into `chunks` runs of
  * `chunk_taps`, the last one shorter; each run's 2^n signed sums are tabulated once and shared by
  * all filters, for 2 * lanes positions of the pool window at once: a table entry has two words,

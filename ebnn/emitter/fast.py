@@ -14,6 +14,8 @@ from ebnn.lowered import HeadLayer, HiddenLayer, LoweredNetwork
 from ebnn.packing import pack_map, pack_rows
 
 INPUT_LAYOUTS = {"uint8": "EBNN_U8", "float": "EBNN_I16", "bits": "EBNN_DENSE"}
+_SLICED_FILTERS_MIN = 16  # below, counting 32 filters at a time wastes most lanes
+_BLOCK_INPUTS = 16  # inputs that conv_sliced.c counts at once
 _CHUNK_TAPS_MAX = 4  # a chunk's table has 2^taps words
 _GROUP_WORDS = 2  # words of a tap and of a table's entry (conv_int.c)
 _LANE_LIMIT = 32767  # what |sum - threshold| may reach in a lane of 16 bits
@@ -29,6 +31,9 @@ def fast_program(network: LoweredNetwork) -> Program:
         if not isinstance(layer.block, ConvPool):
             steps.append(_fc(index, layer, layout))
             kernels.add("fc.c")
+        elif layout == "EBNN_WORDS" and layer.out_shape[0] >= _SLICED_FILTERS_MIN:
+            steps.append(_conv_sliced(index, layer))
+            kernels.add("conv_sliced.c")
         elif layout in ("EBNN_WORDS", "EBNN_DENSE"):
             steps.append(_conv_bits(index, layer, layout))
             kernels.add("conv_bits.c")
@@ -94,6 +99,65 @@ def _conv_bits(index: int, layer: HiddenLayer, layout: str) -> Step:
         output_bytes=_map_bytes(layer.out_shape),
         scratch_bytes=2 * 4 * weights.shape[1],
         parameter_bytes=_bytes(weights, threshold, flips),
+        block=index,
+    )
+
+
+def _conv_sliced(index: int, layer: HiddenLayer) -> Step:
+    block = layer.block
+    assert isinstance(block, ConvPool)
+    filters, channels = layer.weight.shape[:2]
+    groups, blocks = -(-filters // 32), -(-channels // _BLOCK_INPUTS)
+    products = fan_in(block, layer.in_shape)
+    # The carry out of the last plane must never be set: filled-up inputs never count.
+    planes = max(4, products.bit_length())
+    # [group][row][column][block][input][filter]; filled-up channels and filters are -1, as bits 0,
+    # which with the map's spare bits, 0 too, are products of +1.
+    positive = np.zeros(
+        (groups, block.kernel_height, block.kernel_width, blocks, _BLOCK_INPUTS, 32), dtype=bool
+    )
+    by_tap = np.zeros((groups * 32, blocks * _BLOCK_INPUTS, *layer.weight.shape[2:]), dtype=bool)
+    by_tap[:filters, :channels] = layer.weight > 0
+    positive[:] = by_tap.reshape(
+        groups, 32, blocks, _BLOCK_INPUTS, block.kernel_height, block.kernel_width
+    ).transpose(0, 4, 5, 2, 3, 1)
+    positive = positive[..., ::-1, :]  # the kernel takes a block's inputs from the top bit down
+    weights = pack_rows(np.where(positive, 1, -1).astype(np.int8).reshape(-1, 32)).reshape(
+        groups, -1
+    )
+    limit = np.zeros(groups * 32, dtype=np.int64)
+    limit[:filters] = products - layer.threshold
+    bits = limit.reshape(groups, 32)[:, None, :] >> np.arange(planes + 1)[None, :, None] & 1
+    limits = pack_rows(np.where(bits, 1, -1).astype(np.int8).reshape(-1, 32)).reshape(groups, -1)
+    flips = _flips(layer)
+    lanes = pack_rows(np.ones((1, filters), dtype=np.int8)).ravel()
+    name = f"block{index}"
+    declarations = (
+        array(f"{name}_weights", weights, "weights: groups of 32 filters, then the inputs")
+        + array(f"{name}_limits", limits, "products - threshold, bit-sliced")
+        + array(f"{name}_flips", flips, "1 where the sign falls")
+        + array(f"{name}_lanes", lanes, "1 where there is a filter")
+        + struct(
+            "ebnn_conv_sliced_t",
+            name,
+            {
+                "window": window(block, layer.in_shape, layer.out_shape),
+                "blocks": blocks,
+                "planes": planes,
+                "weights": f"{name}_weights",
+                "limits": f"{name}_limits",
+                "flips": f"{name}_flips",
+                "lanes": f"{name}_lanes",
+            },
+        )
+    )
+    return Step(
+        title=str(block),
+        declarations=declarations,
+        call=f"ebnn_conv_sliced(&{name}, {{input}}, {{output}}, {{scratch}});",
+        output_bytes=_map_bytes(layer.out_shape),
+        scratch_bytes=4 * planes,
+        parameter_bytes=_bytes(weights, limits, flips, lanes),
         block=index,
     )
 
