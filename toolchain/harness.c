@@ -8,8 +8,7 @@
 ebnn_input_t ebnn_input[EBNN_INPUT_ELEMENTS];
 int32_t ebnn_scores[EBNN_CLASSES];
 
-int main(void)
-{
+int main(void) {
     const int predicted = ebnn_infer(ebnn_input, ebnn_scores);
     semihosting_write("class ");
     semihosting_write_u32((uint32_t)predicted);

@@ -11,8 +11,7 @@ uint32_t ebnn_trace_bytes; /* more than the capacity where maps were lost */
 
 void ebnn_trace(int block, const void *map, uint32_t map_bytes);
 
-void ebnn_trace(int block, const void *map, uint32_t map_bytes)
-{
+void ebnn_trace(int block, const void *map, uint32_t map_bytes) {
     if (block == 0) {
         ebnn_trace_bytes = 0;
     }

@@ -1,0 +1,81 @@
+"""Hold the firmware, in the emulator, against the numpy reference on every test sample."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ebnn.commands.emit import add_lowering_argument
+
+HELP = "run every test sample in the emulator and compare with the reference"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="a checkpoint or a lowered model")
+    parser.add_argument("--dataset", required=True, help="mnist, digits or the path of an .npz")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder that holds MNIST's IDX files")
+    parser.add_argument(
+        "-b",
+        "--board",
+        action="append",
+        required=True,
+        help="a board's name or its TOML file; can be given several times",
+    )
+    parser.add_argument("--ram", metavar="SIZE", help="limit of RAM to the byte, say 15k")
+    parser.add_argument("--samples", type=int, metavar="N", help="only the first N test samples")
+    parser.add_argument("-O", "--optimize", default="2", metavar="LEVEL", help="as gcc's -O")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep sources, ELFs and records")
+    parser.add_argument("--json", metavar="FILE", help="write the run records; - prints them")
+    add_lowering_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    import json
+    import sys
+    import tempfile
+
+    from ebnn.data import load_dataset
+    from ebnn.files import write_whole
+    from ebnn.models import load_network
+    from ebnn.report import Progress, print_verification
+    from ebnn.sim.board import load_board
+    from ebnn.sim.errors import UserError
+    from ebnn.sim.sizes import parse_size
+    from ebnn.verification import verify
+
+    network = load_network(args.model)
+    dataset = load_dataset(args.dataset, args.data_dir)
+    if dataset.x_test.shape[1:] != network.architecture.input.shape:
+        raise UserError(
+            f"{args.dataset}: samples are {dataset.x_test.shape[1:]}, but {args.model} takes"
+            f" {network.architecture.input.shape} (channels, height, width)"
+        )
+    if args.samples is not None and args.samples < 1:
+        raise UserError(f"--samples {args.samples}: give at least 1")
+    boards = [load_board(name) for name in args.board]
+    ram_bytes = None if args.ram is None else parse_size(args.ram, "--ram")
+    count = min(args.samples or len(dataset.x_test), len(dataset.x_test))
+    with tempfile.TemporaryDirectory(prefix="ebnn-verify-") as temporary:
+        folder = args.out or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        with Progress(count) as progress:
+            result = verify(
+                network,
+                dataset.x_test[:count],
+                dataset.y_test[:count],
+                boards,
+                folder,
+                ram_bytes=ram_bytes,
+                lowering=args.lowering,
+                optimize=f"-O{args.optimize}",
+                on_progress=progress.advance,
+            )
+        records = [found.record for found in result.emulated]
+        if args.json and args.json != "-":
+            write_whole(Path(args.json), json.dumps(records, indent=2).encode())
+    if args.json == "-":
+        json.dump(records, sys.stdout, indent=2)
+        print()
+    else:
+        print_verification(result)
+    return 0 if result.exact else 1

@@ -1,0 +1,105 @@
+"""What a person sees: progress while samples run, and the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from ebnn.emulation import REGION
+from ebnn.verification import EmulatedStage, Stage, Verification
+
+
+class Progress:
+    """A bar for each stage, on stderr, added when the stage reports its first samples."""
+
+    def __init__(self, samples: int) -> None:
+        self._samples = samples
+        self._tasks: dict[str, TaskID] = {}
+        self._bars = Bars(
+            TextColumn("{task.description:24}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def advance(self, stage: str, samples: int) -> None:
+        """Count `samples` more as done in `stage`."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=self._samples)
+        self._bars.advance(self._tasks[stage], samples)
+
+
+def print_verification(result: Verification, trained: Stage | None = None) -> None:
+    """The table: a column for each stage, accuracy down to latency at the board's clock."""
+    stages = [*([trained] if trained else []), *result.stages]
+    emulated = {found.stage.name: found for found in result.emulated}
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for found in stages:
+        table.add_column(found.name, justify="right")
+    table.add_row("accuracy", *[f"{found.correct / found.total:.2%}" for found in stages])
+    table.add_row("correct", *[f"{found.correct:,} of {found.total:,}" for found in stages])
+    table.add_row("same as numpy", *[f"{found.agreeing:,} of {found.total:,}" for found in stages])
+    table.add_section()
+    for title, text in _EMULATED_ROWS.items():
+        cells = [text(emulated[s.name]) if s.name in emulated else "" for s in stages]
+        table.add_row(title, *cells)
+    Console().print(table)
+
+
+def _memory(key: str) -> Callable[[EmulatedStage], str]:
+    return lambda found: f"{found.record['memory'][key]:,} B"
+
+
+def _cycles(key: str) -> Callable[[EmulatedStage], str]:
+    return lambda found: f"{found.record['regions'][REGION]['cycles'][key]:,}"
+
+
+def _ram(found: EmulatedStage) -> str:
+    memory = found.record["memory"]
+    limit = memory["ram_limit"]
+    return f"{memory['ram']:,} B" + (f" of {limit:,}" if limit is not None else "")
+
+
+def _paper(found: EmulatedStage) -> str:
+    paper = found.record["paper"]
+    return f"{paper['parameters']:,} + {paper['temporaries']:,} = {found.paper_bytes:,} B"
+
+
+def _latency(found: EmulatedStage) -> str:
+    cycles = found.record["regions"][REGION]["cycles"]["max"]
+    return f"{1e3 * cycles / found.board.clock_hz:.1f} ms at {found.board.clock_hz / 1e6:g} MHz"
+
+
+_EMULATED_ROWS: dict[str, Callable[[EmulatedStage], str]] = {
+    "board": lambda found: found.board.name,
+    "RAM": _ram,
+    "  static": _memory("static"),
+    "  heap": _memory("heap"),
+    "  stack": _memory("stack"),
+    "flash": _memory("flash"),
+    "paper: parameters + temporaries": _paper,
+    "cycles an inference, min": _cycles("min"),
+    "  median": _cycles("median"),
+    "  max": _cycles("max"),
+    "latency, max": _latency,
+}

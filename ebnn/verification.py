@@ -1,0 +1,175 @@
+"""One network, one data set, every stage: do they all say the same, within the memory promised?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebnn import reference
+from ebnn.emitter import emit
+from ebnn.emitter.folder import arena_bytes
+from ebnn.emulation import REGION, EmulatedChunk, Firmware, run_samples, worker_pool
+from ebnn.firmware import build_model
+from ebnn.host import build_host_model
+from ebnn.inputs import encode_input, input_bytes
+from ebnn.lowered import LoweredNetwork
+from ebnn.sim.board import Board
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Predictions int64 (N,) of one stage, held against the labels and the numpy reference."""
+
+    name: str
+    predictions: NDArray[np.int64]
+    correct: int
+    agreeing: int
+
+    @property
+    def total(self) -> int:
+        return len(self.predictions)
+
+
+@dataclass(frozen=True)
+class EmulatedStage:
+    """A stage that ran in the emulator, with its run record."""
+
+    stage: Stage
+    board: Board
+    record: dict[str, Any]
+
+    @property
+    def paper_bytes(self) -> int:
+        """The paper's figure: parameters and temporaries."""
+        paper = self.record["paper"]
+        return int(paper["parameters"] + paper["temporaries"])
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found; `stages` start with the numpy reference."""
+
+    stages: tuple[Stage, ...]
+    emulated: tuple[EmulatedStage, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every stage agrees with the reference on every sample."""
+        return all(stage.agreeing == stage.total for stage in self.stages)
+
+
+def stage(
+    name: str,
+    predictions: NDArray[np.int64],
+    labels: NDArray[np.integer[Any]],
+    golden: NDArray[np.int64],
+) -> Stage:
+    """Count `predictions` (N,) against the labels and the reference's predictions."""
+    return Stage(
+        name, predictions, int(np.sum(predictions == labels)), int(np.sum(predictions == golden))
+    )
+
+
+def verify(
+    network: LoweredNetwork,
+    x: NDArray[np.generic],
+    labels: NDArray[np.integer[Any]],
+    boards: Sequence[Board],
+    folder: Path,
+    ram_bytes: int | None = None,
+    lowering: str = "fast",
+    optimize: str = "-O2",
+    on_progress: Callable[[str, int], None] = lambda stage, samples: None,
+) -> Verification:
+    """Run the samples `x` (N, channels, height, width) through every stage below training.
+
+    Emits and builds into `folder`. `on_progress` is called with a stage's name and the number of
+    samples it has just finished. Raises what the toolchain and the emulator raise: a missing
+    compiler, a budget that does not hold, a fault.
+    """
+    spec = network.architecture.input
+    golden = reference.run(network, x).predictions
+    stages = [stage("numpy reference", golden, labels, golden)]
+    on_progress(stages[0].name, len(x))
+    samples = encode_input(x, spec)
+    sources = folder / f"{lowering}-c"
+    program = emit(network, sources, lowering)
+    model = build_host_model(sources, network.architecture.classes, folder / "model-host.so")
+    stages.append(stage("host C", model.predictions(samples), labels, golden))
+    on_progress(stages[1].name, len(x))
+    static_bytes = arena_bytes(network, program) + input_bytes(spec)
+    emulated = []
+    with worker_pool(min(os.cpu_count() or 1, len(boards) * len(x))) as pool:
+        for board in boards:
+            elf = folder / f"{board.name}.elf"
+            build_model(network, board, elf, sources, lowering, optimize, ram_bytes)
+            found = _emulate(pool, Firmware(elf, board, ram_bytes), samples, on_progress)
+            name = f"emulated {board.core}"
+            stages.append(stage(name, found[0], labels, golden))
+            record = found[1]
+            record["paper"] = {
+                "parameters": program.parameter_bytes,
+                "temporaries": static_bytes + record["memory"]["stack"],
+            }
+            record["predictions"] = [int(label) for label in found[0]]
+            record["accuracy"] = {
+                "correct": stages[-1].correct,
+                "total": stages[-1].total,
+                "agreement": stages[-1].agreeing,
+            }
+            emulated.append(EmulatedStage(stages[-1], board, record))
+    return Verification(tuple(stages), tuple(emulated))
+
+
+def _emulate(
+    pool: ProcessPoolExecutor,
+    firmware: Firmware,
+    samples: NDArray[np.uint8],
+    on_progress: Callable[[str, int], None],
+) -> tuple[NDArray[np.int64], dict[str, Any]]:
+    name = f"emulated {firmware.board.core}"
+    chunks = run_samples(pool, firmware, samples, lambda count: on_progress(name, count))
+    return np.concatenate([chunk.predictions for chunk in chunks]), merge_records(chunks)
+
+
+def merge_records(chunks: Sequence[EmulatedChunk]) -> dict[str, Any]:
+    """One run record of chunks that each started from the same booted machine.
+
+    Cycles, instructions and stalls are summed (each chunk's include its own boot), memory is the
+    most that any chunk needed, and the region's figures are over all samples.
+    """
+    record = dict(chunks[0].record)
+    for key in ("cycles", "instructions"):
+        record[key] = sum(chunk.record[key] for chunk in chunks)
+    causes = sorted({cause for chunk in chunks for cause in chunk.record["stalls"]})
+    record["stalls"] = {
+        cause: sum(chunk.record["stalls"].get(cause, 0) for chunk in chunks) for cause in causes
+    }
+    record["memory"] = {
+        key: value if value is None else max(chunk.record["memory"][key] for chunk in chunks)
+        for key, value in chunks[0].record["memory"].items()
+    }
+    region = dict(record["regions"][REGION])
+    cycles = np.concatenate([chunk.cycles for chunk in chunks])
+    instructions = np.concatenate([chunk.instructions for chunk in chunks])
+    region.update(count=len(cycles), cycles=_spread(cycles), instructions=_spread(instructions))
+    record["regions"] = {**record["regions"], REGION: region}
+    return record
+
+
+def _spread(counts: NDArray[np.int64]) -> dict[str, int]:
+    """Minimum, lower median, maximum and sum: integers."""
+    ordered = np.sort(counts)
+    return {
+        "min": int(ordered[0]),
+        "median": int(ordered[(len(ordered) - 1) // 2]),
+        "max": int(ordered[-1]),
+        "total": int(ordered.sum()),
+    }

@@ -1,0 +1,105 @@
+"""`ebnn verify` on a small network: the whole chain below training, with real compilers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from random_networks import random_checkpoint
+
+from ebnn import checkpoint
+from ebnn.architecture import InputSpec, parse
+from ebnn.sim import record as sim_record
+
+ARCHITECTURE = parse("conv3x3-8 pool2, conv3x3-12, fc-10", InputSpec(1, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    checkpoint.save(random_checkpoint(ARCHITECTURE, 4), path)
+    return path
+
+
+def verify(model: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ebnn.cli", "verify", str(model), "--dataset", "digits"]
+    return subprocess.run(
+        [*command, "--samples", "60", *more], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def records(model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    output = tmp_path_factory.mktemp("records") / "records.json"
+    boards = ["--board", "generic-m4f", "--board", "generic-m0plus"]
+    done = verify(model, *boards, "--ram", "15k", "--json", str(output))
+    assert done.returncode == 0, done.stderr
+    assert "60 of 60" in done.stdout
+    found: list[dict[str, Any]] = json.loads(output.read_text())
+    return found
+
+
+def test_every_prediction_agrees_on_both_cores(records: list[dict[str, Any]]) -> None:
+    assert [record["core"] for record in records] == ["cortex-m4f", "cortex-m0plus"]
+    for record in records:
+        assert record["accuracy"]["agreement"] == record["accuracy"]["total"] == 60
+        assert len(record["predictions"]) == 60
+    assert records[0]["predictions"] == records[1]["predictions"]
+
+
+def test_records_hold_the_schema(records: list[dict[str, Any]]) -> None:
+    schema = json.loads(Path(sim_record.SCHEMA_PATH).read_text())
+    for record in records:
+        jsonschema.validate(record, schema)
+
+
+def test_cycles_are_instructions_plus_stalls(records: list[dict[str, Any]]) -> None:
+    for record in records:
+        assert record["cycles"] == record["instructions"] + sum(record["stalls"].values())
+
+
+def test_the_region_counts_each_sample_once(records: list[dict[str, Any]]) -> None:
+    for record in records:
+        region = record["regions"]["ebnn_infer"]
+        assert region["count"] == 60
+        cycles = region["cycles"]
+        assert 0 < cycles["min"] <= cycles["median"] <= cycles["max"]
+        assert 60 * cycles["min"] <= cycles["total"] <= 60 * cycles["max"]
+
+
+def test_ram_is_the_sum_of_its_kinds_and_one_byte_less_fails_by_name(
+    model: Path, records: list[dict[str, Any]]
+) -> None:
+    for record in records:
+        memory = record["memory"]
+        assert memory["ram"] == memory["static"] + memory["heap"] + memory["stack"]
+        board = record["board"]
+        enough = verify(model, "--board", board, "--ram", str(memory["ram"]))
+        assert enough.returncode == 0, enough.stderr
+        short = verify(model, "--board", board, "--ram", str(memory["ram"] - 1))
+        assert short.returncode == 1
+        assert "ebnn_" in short.stderr
+        assert "Traceback" not in short.stderr
+
+
+def test_samples_of_another_shape_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    checkpoint.save(random_checkpoint(parse("fc-10", InputSpec(1, 28, 28)), 1), path)
+    done = verify(path, "--board", "generic-m4f")
+    assert done.returncode == 2
+    assert "(1, 8, 8)" in done.stderr
+
+
+def test_a_wrong_weight_in_the_firmware_would_show() -> None:
+    """The comparison is against numpy's predictions: other predictions do not agree."""
+    from ebnn.verification import stage
+
+    golden = np.array([1, 2, 3])
+    found = stage("x", np.array([1, 2, 4]), np.array([1, 0, 4]), golden)
+    assert (found.correct, found.agreeing, found.total) == (2, 2, 3)
