@@ -215,6 +215,10 @@ def _multiple(hw1: int, hw2: int) -> _Fields:
     return fields
 
 
+# STREXB, STREXH; of ARMv8-M: STLB, STLH, STL, STLEXB, STLEXH, STLEX; and the loads alike.
+_EXCLUSIVES = (4, 5, 8, 9, 10, 12, 13, 14)
+
+
 def _dual_exclusive(hw1: int, hw2: int) -> _Fields:
     """A5.3.6: load and store dual or exclusive, table branch."""
     rn, rt, rt2 = hw1 & 15, hw2 >> 12, hw2 >> 8 & 15
@@ -234,6 +238,8 @@ def _dual_exclusive(hw1: int, hw2: int) -> _Fields:
                 "address_registers": registers,
             }
         size = 1 << (hw2 >> 4 & 3)
+        if size == 8 or hw2 >> 4 & 15 not in _EXCLUSIVES:
+            return _undefined()
         feature = "v8m" if hw2 & 0x80 else "v7m"  # load-acquire, store-release
         access = _load if operation & 1 else _store
         return access(_R[rt], _R[rn], size, must_align=True, feature=feature)
@@ -352,7 +358,7 @@ def _single_access(hw1: int, hw2: int) -> _Fields:
     """A5.3.7 to A5.3.10: load and store a byte, halfword or word; preload hints."""
     size_code, is_load, rn, rt = hw1 >> 5 & 3, bool(hw1 & 0x10), hw1 & 15, hw2 >> 12
     size = (1, 2, 4, 0)[size_code]
-    if size == 0 or (not is_load and (rn == PC or hw1 & 0x100)):
+    if size == 0 or (not is_load and (rn == PC or hw1 & 0x100)) or (size == 4 and hw1 & 0x100):
         return _undefined()
     if is_load and rt == PC and size < 4:
         return {"kind": Kind.HINT}  # PLD, PLI
@@ -414,11 +420,25 @@ def _register(hw1: int, hw2: int) -> _Fields:
 def _multiply(hw1: int, hw2: int) -> _Fields:
     """A5.3.16."""
     operation, rn, ra, rd, rm = hw1 >> 4 & 7, hw1 & 15, hw2 >> 12, hw2 >> 8 & 15, hw2 & 15
+    if hw2 >> 4 & 15 >= (2, 4, 2, 2, 2, 2, 2, 1)[operation]:
+        return _undefined()
     accumulates = ra != PC
     feature = "v7m" if operation == 0 else "dsp"
     kind = Kind.MULTIPLY_ACCUMULATE if accumulates else Kind.MULTIPLY
     reads = _R[rn] | _R[rm] | (_R[ra] if accumulates else 0)
     return {"kind": kind, "reads": reads, "writes": _R[rd], "feature": feature}
+
+
+# The second operation field of each long multiply: SMULL, UMULL, SMLAL (SMLALXY, SMLALD), SMLSLD,
+# UMLAL (UMAAL).
+_LONG_MULTIPLIES: dict[int, tuple[int, ...]] = {
+    0: (0,),
+    2: (0,),
+    4: (0, 8, 9, 10, 11, 12, 13),
+    5: (12, 13),
+    6: (0, 6),
+    7: (),
+}
 
 
 def _long_multiply(hw1: int, hw2: int) -> _Fields:
@@ -437,7 +457,7 @@ def _long_multiply(hw1: int, hw2: int) -> _Fields:
     accumulates = operation in (4, 5, 6)
     is_dsp = bool(hw2 & 0xF0)  # SMLALXY, SMLALD, SMLSLD, UMAAL
     kind = Kind.MULTIPLY_LONG_ACCUMULATE if accumulates else Kind.MULTIPLY_LONG
-    if operation == 7:
+    if hw2 >> 4 & 15 not in _LONG_MULTIPLIES[operation]:
         return _undefined()
     destinations = _R[low] | _R[high]
     return {
@@ -467,6 +487,8 @@ def _coprocessor(hw1: int, hw2: int) -> _Fields:
         return _undefined()
     if hw1 & 0xFE00 == 0xEC00:
         return _fp_access(hw1, hw2, double)
+    if hw1 & 0x100:
+        return _undefined()  # Advanced SIMD, which no M core has
     if hw2 & 0x10:
         return _fp_transfer(hw1, hw2, double)
     return _fp_arithmetic(hw1, hw2, double)
