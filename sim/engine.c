@@ -126,6 +126,7 @@ struct engine {
     uint32_t interrupt;
     uint32_t stop_address;
     uint32_t stack_floor; /* SP must not go below; 0 when unlimited */
+    uint32_t stack_top;   /* SP at reset */
     uint32_t lowest_sp;   /* reached so far */
     uint32_t lowest_sp_address; /* of the block that reached it */
     uint32_t sp_unknown;  /* the block before changed SP by an unknown amount */
@@ -145,6 +146,8 @@ struct engine {
     decode_callback decode;
     block idle;  /* stands for "arrived from nowhere": leaves by a branch that costs nothing */
     block empty; /* fills unused table slots */
+    block resumed; /* pending while the rest of `resume_block` is about to run */
+    block *resume_block;
     function *functions;
     block **blocks;
     uint32_t block_capacity;
@@ -257,9 +260,9 @@ static void close_frame(engine *e)
                 e->heap_peak = e->heap_break;
             }
             if (e->heap_break > e->stack_floor && e->stack_floor != 0) {
-                e->stack_floor = e->heap_break;
+                e->stack_floor = (e->heap_break + 7u) & ~7u;
             }
-            if (e->heap_break > e->ram_end || e->heap_break > read_register(e, REGISTER_SP)) {
+            if (e->heap_break > e->ram_end || e->stack_floor > e->lowest_sp) {
                 stop(e, STOP_HEAP, f->return_address);
             }
         }
@@ -323,7 +326,9 @@ static int follow_stack(engine *e, const block *b)
     if (lowest > sp) {
         lowest = 0; /* wrapped around: certainly below the floor */
     }
-    if (lowest < e->lowest_sp) {
+    e->sp_unknown = (b->flags & FLAG_STACK_AFTER) != 0;
+    /* An SP that starts below the floor is another stack: part of static data, or of the heap. */
+    if (lowest < e->lowest_sp && sp >= e->stack_floor && sp <= e->stack_top) {
         e->lowest_sp = lowest;
         e->lowest_sp_address = b->address;
         if (lowest < e->stack_floor) {
@@ -331,7 +336,6 @@ static int follow_stack(engine *e, const block *b)
             return 1;
         }
     }
-    e->sp_unknown = (b->flags & FLAG_STACK_AFTER) != 0;
     return 0;
 }
 
@@ -339,6 +343,13 @@ static int follow_stack(engine *e, const block *b)
  * before it and `pending` remembers that it has been arrived at. */
 static void slow_path(engine *e, block *b, block *before, uint32_t address)
 {
+    if (e->pending == &e->resumed) {
+        e->pending = NULL;
+        if (address == e->resumed.address) {
+            e->previous = e->resume_block; /* the rest of a block that is counted already */
+            return;
+        }
+    }
     if (e->pending != NULL && e->pending->address == address) {
         b = e->pending;
     } else {
@@ -573,6 +584,17 @@ void ebnn_engine_drop_frames(engine *e)
     e->watched_return = NEVER;
 }
 
+/* The run goes on at `address`, inside the block that it stopped in: do not count that again. */
+void ebnn_engine_resume(engine *e, uint32_t address)
+{
+    if (e->pending == NULL) {
+        e->resume_block = e->previous;
+        e->resumed.address = address;
+        e->pending = &e->resumed;
+        e->previous = &e->idle;
+    }
+}
+
 block *ebnn_engine_block(engine *e, uint32_t index)
 {
     return index < e->block_count ? e->blocks[index] : NULL;
@@ -582,6 +604,9 @@ block *ebnn_engine_block(engine *e, uint32_t index)
 uint32_t ebnn_engine_current(const engine *e)
 {
     const block *current = e->pending != NULL ? e->pending : e->previous;
+    if (current == &e->resumed) {
+        current = e->resume_block;
+    }
     return current == &e->idle ? UINT32_MAX : current->index;
 }
 

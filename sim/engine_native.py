@@ -28,6 +28,7 @@ class State(ctypes.Structure):
         ("interrupt", _u32),
         ("stop_address", _u32),
         ("stack_floor", _u32),
+        ("stack_top", _u32),
         ("lowest_sp", _u32),
         ("lowest_sp_address", _u32),
         ("sp_unknown", _u32),
@@ -113,6 +114,7 @@ def find_library() -> Any:
         ("ebnn_engine_new", pointer, [pointer, pointer, pointer, _DECODE]),
         ("ebnn_engine_free", None, [pointer]),
         ("ebnn_engine_jump", None, [pointer]),
+        ("ebnn_engine_resume", None, [pointer, _u32]),
         ("ebnn_engine_drop_frames", None, [pointer]),
         ("ebnn_engine_block", ctypes.POINTER(Block), [pointer, _u32]),
         ("ebnn_engine_current", _u32, [pointer]),
@@ -169,6 +171,9 @@ class NativeEngine:
 
     def jump(self) -> None:
         self._library.ebnn_engine_jump(self._engine)
+
+    def resume(self, address: int) -> None:
+        self._library.ebnn_engine_resume(self._engine, address)
 
     def drop_frames(self) -> None:
         self._library.ebnn_engine_drop_frames(self._engine)

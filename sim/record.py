@@ -1,0 +1,53 @@
+"""The run record: what a run came to, as data with a published schema (record.schema.json)."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA = "ebnn-run-record-1"
+
+
+@dataclass(frozen=True)
+class RegionRun:
+    """One activation of a region: its cycles and instructions."""
+
+    cycles: int
+    instructions: int
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """See the project's definitions of memory and cycles; all figures are exact."""
+
+    data: dict[str, Any] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.data
+
+    def to_json(self) -> str:
+        return json.dumps(self.data, indent=2) + "\n"
+
+    def write(self, path: str | Path) -> None:
+        """Write the record whole or not at all."""
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def spread(values: list[int]) -> dict[str, int]:
+    """min, median (the lower of two middle values), max and total."""
+    return {
+        "min": min(values),
+        "median": statistics.median_low(values),
+        "max": max(values),
+        "total": sum(values),
+    }
