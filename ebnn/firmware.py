@@ -17,7 +17,7 @@ def build_model(
     output: Path,
     sources: Path,
     lowering: str = "fast",
-    optimize: str = "-O2",
+    optimize: str = "-O3",
     ram_bytes: int | None = None,
     trace: bool = False,
 ) -> Program:

@@ -85,7 +85,7 @@ def verify(
     folder: Path,
     ram_bytes: int | None = None,
     lowering: str = "fast",
-    optimize: str = "-O2",
+    optimize: str = "-O3",
     on_progress: Callable[[str, int], None] = lambda stage, samples: None,
 ) -> Verification:
     """Run the samples `x` (N, channels, height, width) through every stage below training.

@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-b", "--board", required=True, help="a board's name or its TOML file")
     parser.add_argument("-o", "--out", type=Path, required=True, help="ELF to write")
     parser.add_argument("--sources", type=Path, metavar="DIR", help="keep the C sources here")
-    parser.add_argument("-O", "--optimize", default="2", metavar="LEVEL", help="as gcc's -O")
+    parser.add_argument(
+        "-O", "--optimize", default="3", metavar="LEVEL", help="as gcc's -O; default 3"
+    )
     parser.add_argument("--ram", metavar="SIZE", help="link for this much RAM, say 15k")
     add_lowering_argument(parser)
 

@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ram", metavar="SIZE", help="limit of RAM to the byte, say 15k")
     parser.add_argument("--samples", type=int, metavar="N", help="only the first N test samples")
-    parser.add_argument("-O", "--optimize", default="2", metavar="LEVEL", help="as gcc's -O")
+    parser.add_argument(
+        "-O", "--optimize", default="3", metavar="LEVEL", help="as gcc's -O; default 3"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep sources, ELFs and records")
     parser.add_argument("--json", metavar="FILE", help="write the run records; - prints them")
     add_lowering_argument(parser)
