@@ -47,9 +47,7 @@ def test_emulated_c_agrees_with_numpy_on_every_bit(
         for index, sample in enumerate(encode_input(samples, architecture.input)):
             predicted = model.infer(sample, scores.address)
             got = np.frombuffer(model.machine.read(scores.address, scores.size_bytes), "<i4")
-            maps = decode_trace(
-                network, program, model.machine.read(trace, trace_bytes(program))
-            )
+            maps = decode_trace(network, program, model.machine.read(trace, trace_bytes(program)))
             for block, activations in enumerate(maps):
                 wrong = np.argwhere(activations != expected.activations[block][index])
                 assert len(wrong) == 0, (lowering, str(architecture), block, wrong[0].tolist())

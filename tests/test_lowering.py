@@ -18,8 +18,8 @@ from ebnn.sim.errors import UserError
 
 
 def norm_of(gamma: float, beta: float, mean: float, variance: float = 1.0) -> BatchNorm:
-    values = (np.array([value], dtype=np.float32) for value in (gamma, beta, mean, variance))
-    return BatchNorm(*values, epsilon=1e-5)
+    arrays = [np.array([value], dtype=np.float32) for value in (gamma, beta, mean, variance)]
+    return BatchNorm(arrays[0], arrays[1], arrays[2], arrays[3], epsilon=1e-5)
 
 
 def bits(norm: BatchNorm, max_magnitude: int) -> list[bool]:

@@ -15,7 +15,7 @@ from random_networks import random_checkpoint
 
 from ebnn import checkpoint
 from ebnn.architecture import InputSpec, parse
-from ebnn.sim import record as sim_record
+from ebnn.sim import board
 
 ARCHITECTURE = parse("conv3x3-8 pool2, conv3x3-12, fc-10", InputSpec(1, 8, 8))
 
@@ -54,7 +54,7 @@ def test_every_prediction_agrees_on_both_cores(records: list[dict[str, Any]]) ->
 
 
 def test_records_hold_the_schema(records: list[dict[str, Any]]) -> None:
-    schema = json.loads(Path(sim_record.SCHEMA_PATH).read_text())
+    schema = json.loads(Path(board.__file__).with_name("record.schema.json").read_text())
     for record in records:
         jsonschema.validate(record, schema)
 
@@ -79,10 +79,10 @@ def test_ram_is_the_sum_of_its_kinds_and_one_byte_less_fails_by_name(
     for record in records:
         memory = record["memory"]
         assert memory["ram"] == memory["static"] + memory["heap"] + memory["stack"]
-        board = record["board"]
-        enough = verify(model, "--board", board, "--ram", str(memory["ram"]))
+        name = record["board"]
+        enough = verify(model, "--board", name, "--ram", str(memory["ram"]))
         assert enough.returncode == 0, enough.stderr
-        short = verify(model, "--board", board, "--ram", str(memory["ram"] - 1))
+        short = verify(model, "--board", name, "--ram", str(memory["ram"] - 1))
         assert short.returncode == 1
         assert "ebnn_" in short.stderr
         assert "Traceback" not in short.stderr
