@@ -187,9 +187,7 @@ def _cost(
         if pipelined:
             cycles = min(cycles, timing.load_pipelined)
         costs[MEMORY] = cycles - 1
-    elif kind in (Kind.LOAD_MULTIPLE, Kind.POP_PC):
-        costs[MEMORY] = timing.multiple_base + instruction.transfers - 1
-    elif kind is Kind.STORE_MULTIPLE:
+    elif kind in (Kind.LOAD_MULTIPLE, Kind.STORE_MULTIPLE, Kind.POP_PC):
         costs[MEMORY] = timing.multiple_base + instruction.transfers - 1
     elif kind in (Kind.LOAD_PC, Kind.TABLE_BRANCH):
         costs[MEMORY] = timing.load - 1

@@ -37,9 +37,7 @@ class CostedBlock:
 class CostModel:
     """Costs blocks for one core on one board, and remembers each by the index it was given."""
 
-    def __init__(
-        self, core: Core, board: BoardTiming, read: Callable[[int, int], bytes]
-    ) -> None:
+    def __init__(self, core: Core, board: BoardTiming, read: Callable[[int, int], bytes]) -> None:
         self.core = core
         self.board = board
         self.blocks: list[CostedBlock] = []

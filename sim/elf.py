@@ -110,7 +110,9 @@ class Elf:
         if len(data) < 16:
             raise self._wrong("the ELF header is cut short: copy the file again")
         if data[4] == 2:
-            raise self._wrong("a 64-bit ELF: Cortex-M images are 32-bit; build with arm-none-eabi-gcc")
+            raise self._wrong(
+                "a 64-bit ELF: Cortex-M images are 32-bit; build with arm-none-eabi-gcc"
+            )
         if data[4] != 1:
             raise self._wrong("the ELF class is neither 32 nor 64 bits: the file is damaged")
         if data[5] != 1:
@@ -139,7 +141,9 @@ class Elf:
             skipped = 0
             if offset == 0 and self.sections:
                 # Linkers may put the ELF headers in front of the first section: not firmware.
-                inside = [s.address for s in self.sections if address <= s.address < address + size_bytes]
+                inside = [
+                    s.address for s in self.sections if address <= s.address < address + size_bytes
+                ]
                 skipped = min(inside, default=address) - address
                 if skipped > file_bytes:
                     skipped = 0
@@ -304,7 +308,9 @@ def _read(path: Path) -> bytes:
     except ValueError as error:
         raise UserError(f"{str(path)!r}: not a path ({error})") from error
     if len(data) > _LARGEST_FILE_BYTES:
-        raise UserError(f"{path}: larger than {_LARGEST_FILE_BYTES >> 20} MiB: not a Cortex-M image")
+        raise UserError(
+            f"{path}: larger than {_LARGEST_FILE_BYTES >> 20} MiB: not a Cortex-M image"
+        )
     return data
 
 

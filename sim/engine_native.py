@@ -93,9 +93,7 @@ class Instruction(ctypes.Structure):
     )
 
 
-_DECODE = ctypes.CFUNCTYPE(
-    ctypes.c_int, _u32, _u32, ctypes.POINTER(Block), ctypes.POINTER(Block)
-)
+_DECODE = ctypes.CFUNCTYPE(ctypes.c_int, _u32, _u32, ctypes.POINTER(Block), ctypes.POINTER(Block))
 
 
 @cache

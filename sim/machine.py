@@ -21,7 +21,15 @@ from .engine import make_engine
 from .errors import UserError
 from .faults import BudgetExceeded, Fault, Place, RamExceeded, RamUse
 from .memory_use import check_placement, check_static, flash_bytes, static_bytes, static_end
-from .peripherals import CCR, CCR_DIV_0_TRP, CCR_UNALIGN_TRP, CPACR, PPB_BYTES, PPB_START, Peripherals
+from .peripherals import (
+    CCR,
+    CCR_DIV_0_TRP,
+    CCR_UNALIGN_TRP,
+    CPACR,
+    PPB_BYTES,
+    PPB_START,
+    Peripherals,
+)
 from .record import SCHEMA, RegionRun, RunRecord, spread
 from .semihosting import Exit, Semihosting
 from .sizes import format_bytes, format_limit
@@ -118,9 +126,7 @@ class Machine:
         self._cpu.map_callbacks(
             PPB_START, PPB_BYTES, self._peripherals.read, self._peripherals.write
         )
-        self._semihosting = Semihosting(
-            self._cpu.read, output or sys.stdout, errors or sys.stderr
-        )
+        self._semihosting = Semihosting(self._cpu.read, output or sys.stdout, errors or sys.stderr)
         self._unaligned_cycles = 0
         self._causes: dict[int, str] = {}  # of dynamic instructions, by address
         self._partial: Counter[str] = Counter()
@@ -168,9 +174,7 @@ class Machine:
         for name in ("_sbrk", "sbrk", "_sbrk_r"):
             symbol = self.elf.symbols.get(name)
             if symbol is not None and symbol.is_function and name != "_sbrk_r":
-                self._costs.entries[symbol.address] = self._engine.add_function(
-                    stops.FUNCTION_SBRK
-                )
+                self._costs.entries[symbol.address] = self._engine.add_function(stops.FUNCTION_SBRK)
                 return
 
     def watch(self, name: str) -> None:
@@ -328,7 +332,9 @@ class Machine:
             self._go()
         except Exit as request:
             self._engine.drop_frames()
-            raise UserError(f"the firmware exited with {request.status} inside {function}") from None
+            raise UserError(
+                f"the firmware exited with {request.status} inside {function}"
+            ) from None
         except UserError:
             self._engine.drop_frames()
             raise
@@ -350,7 +356,11 @@ class Machine:
         memories = []
         for memory in self.board.memories:
             if memory.kind == "ram":
-                size = self._last_page - memory.address if memory is self.board.ram else memory.size_bytes
+                size = (
+                    self._last_page - memory.address
+                    if memory is self.board.ram
+                    else memory.size_bytes
+                )
                 if size:
                     memories.append((memory.address, self._cpu.read(memory.address, size)))
         words = dict(self._peripherals.words)
@@ -465,7 +475,9 @@ class Machine:
         """Put hooks on the dynamic instructions of the block about to run, and translate it anew."""
         index = self._engine.current()
         block = self._costs.blocks[index]
-        missing = [at for at in self._costs.watched_instructions(block) if at not in self._costs.hooked]
+        missing = [
+            at for at in self._costs.watched_instructions(block) if at not in self._costs.hooked
+        ]
         dynamic = {one.address: one for one in block.cost.dynamic}
         by_address = {one.address: one for one in block.instructions}
         from .core import missing_feature
@@ -494,7 +506,11 @@ class Machine:
                     record.least_cycles = timing.divide_least
                     record.most_cycles = timing.divide_most
                     record.cycles = int(instruction.kind is Kind.MULTIPLY_LONG_ACCUMULATE)
-                    executed = [d for d in block.cost.dynamic if d.address == address and d.kind == "executed"]
+                    executed = [
+                        d
+                        for d in block.cost.dynamic
+                        if d.address == address and d.kind == "executed"
+                    ]
                     record.executed_cycles = sum(d.extra_cycles for d in executed)
             self._causes.setdefault(address, dynamic[address].cause if address in dynamic else "")
             self._costs.hooked.add(address)
@@ -619,14 +635,17 @@ class Machine:
         if stop == stops.STOP_STACK:
             self._end(
                 RamExceeded(
-                    "stack", "the stack grows into other data", place, over_by, self.ram_bytes, use,
+                    "stack",
+                    "the stack grows into other data",
+                    place,
+                    over_by,
+                    self.ram_bytes,
+                    use,
                     self._state.lowest_sp,
                 )  # fmt: skip
             )
         over_by = max(over_by, self._state.heap_break - self._ram_end, 1)
-        self._end(
-            RamExceeded("heap", "_sbrk grows the heap", place, over_by, self.ram_bytes, use)
-        )
+        self._end(RamExceeded("heap", "_sbrk grows the heap", place, over_by, self.ram_bytes, use))
 
     def _interrupt(self, number: int) -> None:
         cpu, pc = self._cpu, self._pc
@@ -638,9 +657,7 @@ class Machine:
                     cpu.register(uc.REG_R0), cpu.register(uc.REG_R0 + 1), self.cycles
                 )
             except uc.UnicornError:
-                self._end(
-                    Fault("unmapped", "semihosting call with a bad address", self._place(pc))
-                )
+                self._end(Fault("unmapped", "semihosting call with a bad address", self._place(pc)))
             except Exit:
                 self._pc = pc + 2
                 raise

@@ -59,9 +59,7 @@ class Peripherals:
         self._store(word, value & 0xFFFFFFFF)
 
     def _counting(self) -> bool:
-        return bool(
-            self.words.get(DEMCR, 0) & DEMCR_TRCENA and self.words[DWT_CTRL] & 1
-        )
+        return bool(self.words.get(DEMCR, 0) & DEMCR_TRCENA and self.words[DWT_CTRL] & 1)
 
     def _word(self, address: int) -> int:
         if address == DWT_CYCCNT:

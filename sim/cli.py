@@ -1,0 +1,220 @@
+"""The command line of the simulator: parse, run one machine, render its record."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError, run_command
+from .sizes import parse_count, parse_size
+
+if TYPE_CHECKING:
+    from .machine import Machine
+    from .record import RunRecord
+
+_EPILOG = (
+    "exit codes: 0 passed, 1 a budget failed, 2 bad usage or input, 3 the firmware faulted. "
+    "What the firmware itself exits with is in the record's firmware_exit."
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ebnn.sim",
+        description="Run Cortex-M firmware in exactly the RAM promised, counting its cycles.",
+        epilog=_EPILOG,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    run = commands.add_parser("run", help="run an ELF image", epilog=_EPILOG)
+    run.add_argument("elf", help="a linked ELF image for Cortex-M")
+    run.add_argument("--board", help="a board's name or TOML file (see `boards`)")
+    run.add_argument("--core", help="run as this core, e.g. m0+, m4f (default: the board's, or "
+                     "what the image was built for)")  # fmt: skip
+    run.add_argument("--ram", metavar="SIZE", help="only so much RAM exists: 15k, 15360")
+    run.add_argument("--flash", metavar="SIZE", help="budget for code and constants")
+    run.add_argument("--stack", metavar="SIZE", help="budget for the stack's peak")
+    run.add_argument("--max-cycles", metavar="N", help="stop after so many cycles: 5M")
+    run.add_argument("--max-region-cycles", metavar="FUNC=N", action="append", default=[],
+                     help="budget for every activation of a function: ebnn_infer=1.6M")  # fmt: skip
+    run.add_argument("--timeout", metavar="SECONDS", help="stop after so much time on this machine")
+    run.add_argument("--region", metavar="FUNC", action="append", default=[],
+                     help="measure this function (may be repeated; default: ebnn_infer)")  # fmt: skip
+    run.add_argument("--call", metavar="FUNC[,ARG...]",
+                     help="boot to main, then call this function alone")  # fmt: skip
+    run.add_argument("--engine", default="auto", choices=("auto", "native", "python"))
+    run.add_argument(
+        "--json", metavar="FILE", help="write the run record there; - for stdout alone"
+    )
+    run.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    boards = commands.add_parser("boards", help="list the boards")
+    boards.add_argument("--json", action="store_true", help="as JSON")
+    boards.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    return parser
+
+
+def _main(argv: Sequence[str]) -> int:
+    args = build_parser().parse_args(argv)
+    return _boards(args) if args.command == "boards" else _run(args)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code of `python -m ebnn.sim` with these arguments."""
+    return run_command(_main, argv)
+
+
+def _run(args: argparse.Namespace) -> int:
+    ram_bytes = parse_size(args.ram, "--ram") if args.ram is not None else None
+    flash_bytes = parse_size(args.flash, "--flash") if args.flash is not None else None
+    stack_bytes = parse_size(args.stack, "--stack") if args.stack is not None else None
+    max_cycles = (
+        parse_count(args.max_cycles, "--max-cycles") if args.max_cycles is not None else None
+    )
+    region_budgets = dict(_region_budget(text) for text in args.max_region_cycles)
+    timeout = _seconds(args.timeout) if args.timeout is not None else None
+
+    from .board import load_board
+    from .core import core_named
+    from .machine import Machine
+
+    board = load_board(args.board) if args.board else None
+    core = core_named(args.core).name if args.core else None
+    call = args.call.split(",") if args.call else None
+    regions = args.region or ["ebnn_infer"]
+    wanted = [*args.region, *region_budgets]
+    machine = Machine(
+        args.elf,
+        board=board,
+        core=core,
+        ram_bytes=ram_bytes,
+        regions=tuple(dict.fromkeys([*regions, *region_budgets, *(call[:1] if call else [])])),
+        engine=args.engine,
+        max_cycles=max_cycles,
+        timeout_seconds=timeout,
+        # With the record on stdout the firmware's words go to stderr.
+        output=sys.stderr if args.json == "-" else sys.stdout,
+    )
+    for name in wanted:
+        machine.symbol(name)
+    ended: UserError | None = None
+    status: int | None = None
+    result: int | None = None
+    try:
+        if call:
+            arguments = [_integer(text) for text in call[1:]]
+            machine.symbol(call[0])
+            if "main" in machine.elf.symbols and call[0] != "main":
+                machine.run_until("main")
+            result = machine.call(call[0], *arguments)
+        else:
+            status = machine.run()
+    except UserError as error:
+        if error.exit_code == UserError.exit_code:
+            raise
+        ended = error
+    failed = _failed_budgets(machine, flash_bytes, stack_bytes, region_budgets)
+    code = ended.exit_code if ended else 1 if failed else 0
+    record = machine.record()
+    record.data["firmware_exit"] = status
+    record.data["result"] = result
+    record.data["exit"] = code
+    record.data["budgets_failed"] = ([str(ended)] if ended and code == 1 else []) + failed
+    if args.json == "-":
+        sys.stdout.write(record.to_json())
+    else:
+        if args.json:
+            _write(record, args.json)
+        from .render import render
+
+        render(machine, record)
+    for line in ([str(ended)] if ended else []) + failed:
+        print(f"error: {line}", file=sys.stderr)
+    if ended is not None and args.debug:
+        raise ended
+    return code
+
+
+def _failed_budgets(
+    machine: Machine, flash_bytes: int | None, stack_bytes: int | None, regions: dict[str, int]
+) -> list[str]:
+    """One line for each budget that did not hold; every budget is looked at."""
+    data = machine.record().data
+    memory, failed = data["memory"], []
+    for name, budget in (("flash", flash_bytes), ("stack", stack_bytes)):
+        if budget is not None and memory[name] > budget:
+            failed.append(
+                f"{name} takes {memory[name]:,} bytes, {memory[name] - budget:,} more than "
+                f"--{name} {budget:,}"
+            )
+    for name, budget in regions.items():
+        run = data["regions"].get(name)
+        if run is not None and run["cycles"]["max"] > budget:
+            failed.append(
+                f"{name} takes up to {run['cycles']['max']:,} cycles, "
+                f"{run['cycles']['max'] - budget:,} more than --max-region-cycles {budget:,}"
+            )
+    return failed
+
+
+def _write(record: RunRecord, path: str) -> None:
+    try:
+        record.write(Path(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot write the record ({error.strerror})") from error
+
+
+def _region_budget(text: str) -> tuple[str, int]:
+    name, equals, budget = text.partition("=")
+    if not equals or not name:
+        raise UserError(f"--max-region-cycles {text!r}: write FUNC=N, as in ebnn_infer=1.6M")
+    return name, parse_count(budget, "--max-region-cycles")
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise UserError(f"--timeout {text!r} is not a positive number of seconds")
+    return value
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise UserError(f"--call argument {text!r} is not an integer: write 42 or 0x2a") from None
+
+
+def _boards(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from .board import board_names, load_board
+
+    boards = [load_board(name) for name in board_names()]
+    if args.json:
+        import json
+
+        print(json.dumps([asdict(board) for board in boards], indent=2))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    columns: list[tuple[str, Any]] = [
+        ("board", "left"), ("core", "left"), ("clock", "right"), ("flash", "right"),
+        ("RAM", "right"), ("what it is", "left"),
+    ]  # fmt: skip
+    for title, justify in columns:
+        table.add_column(title, justify=justify)
+    for board in boards:
+        table.add_row(
+            board.name, board.core, f"{board.clock_hz / 1e6:g} MHz",
+            f"{board.flash.size_bytes // 1024} KiB", f"{board.ram.size_bytes // 1024} KiB",
+            board.title,
+        )  # fmt: skip
+    Console().print(table)
+    return 0

@@ -1,0 +1,70 @@
+"""The run record as a person reads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from .sizes import format_bytes, format_limit
+
+if TYPE_CHECKING:
+    from .machine import Machine
+    from .record import RunRecord
+
+
+def render(machine: Machine, record: RunRecord) -> None:
+    """Print `record` as a short table on standard output."""
+    data = record.data
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    megahertz = data["clock_hz"] / 1e6
+    table.add_row(
+        "board",
+        f"{data['board']}: {machine.core.title} at {megahertz:g} MHz, 0 wait states modelled",
+    )
+    table.add_row(
+        "cycles",
+        f"{data['cycles']:,} in {data['instructions']:,} instructions, "
+        f"{_time(data['cycles'], data['clock_hz'])}",
+    )
+    stalls = sorted(data["stalls"].items(), key=lambda item: -item[1])
+    if stalls:
+        table.add_row("stalls", ", ".join(f"{cause} {cycles:,}" for cause, cycles in stalls))
+    for name, region in data["regions"].items():
+        cycles = region["cycles"]
+        spread = f"{cycles['median']:,} cycles"
+        if region["count"] > 1:
+            spread += f" ({cycles['min']:,} to {cycles['max']:,}), {region['count']:,} times"
+        table.add_row(name, f"{spread}, {_time(cycles['median'], data['clock_hz'])}")
+    memory = data["memory"]
+    table.add_row("flash", f"{format_bytes(memory['flash'])} bytes")
+    share = 100 * memory["ram"] / memory["ram_limit"]
+    table.add_row(
+        "RAM",
+        f"{format_bytes(memory['ram'])} of {format_bytes(memory['ram_limit'])} bytes "
+        f"({format_limit(memory['ram_limit'])}), {share:.1f} %: "
+        f"static {format_bytes(memory['static'])}, heap {format_bytes(memory['heap'])}, "
+        f"stack {format_bytes(memory['stack'])}"
+        + (f" (deepest in {memory['deepest_function']})" if memory["deepest_function"] else ""),
+    )
+    if memory["stack_top_moved_from"] is not None:
+        table.add_row(
+            "note",
+            f"the image's initial SP {memory['stack_top_moved_from']:#010x} lies past the RAM "
+            "limit: the stack top was moved to the limit",
+        )
+    if data.get("firmware_exit"):
+        table.add_row("note", f"the firmware exited with status {data['firmware_exit']}")
+    if data.get("result") is not None:
+        table.add_row("result", f"{data['result']} ({data['result']:#x})")
+    Console(highlight=False).print(table)
+
+
+def _time(cycles: int, clock_hz: int) -> str:
+    seconds = cycles / clock_hz
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.1f} µs"
+    return f"{seconds * 1e3:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"
