@@ -241,8 +241,10 @@ def _dual_exclusive(hw1: int, hw2: int) -> _Fields:
         if size == 8 or hw2 >> 4 & 15 not in _EXCLUSIVES:
             return _undefined()
         feature = "v8m" if hw2 & 0x80 else "v7m"  # load-acquire, store-release
-        access = _load if operation & 1 else _store
-        return access(_R[rt], _R[rn], size, must_align=True, feature=feature)
+        if operation & 1:
+            return _load(_R[rt], _R[rn], size, must_align=True, feature=feature)
+        status = 0 if hw2 >> 4 & 12 == 8 else _R[hw2 & 15]  # plain STL has none
+        return _store(_R[rt], _R[rn], size, must_align=True, feature=feature, writes=status)
     registers = _R[rt] | _R[rt2]
     offset = (hw2 & 0xFF) * (4 if hw1 & 0x80 else -4)
     writeback = bool(hw1 & 0x20)
