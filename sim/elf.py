@@ -15,6 +15,7 @@ import struct
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 
@@ -81,17 +82,16 @@ class Elf:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.data = _read(self.path)
-        (
-            ident, kind, machine, _version, entry, self._phoff, self._shoff, _flags, _ehsize,
-            self._phentsize, self._phnum, self._shentsize, self._shnum, self._shstrndx,
-        ) = self._identify()  # fmt: skip
-        del ident
+        header = self._identify()
+        kind, machine, self.entry = header[1], header[2], header[4]
+        self._phoff, self._shoff = header[5], header[6]
+        self._phentsize, self._phnum = header[9], header[10]
+        self._shentsize, self._shnum, self._shstrndx = header[11], header[12], header[13]
         if machine != _EM_ARM:
             name = _MACHINES.get(machine, f"machine {machine}")
             raise self._wrong(f"it is built for {name}, not for Arm: build with arm-none-eabi-gcc")
         if kind != 2:
             raise self._wrong("it is not a linked executable: link it (an object file was given?)")
-        self.entry = entry
         self.segments = self._read_segments()
 
     @cached_property
@@ -101,7 +101,7 @@ class Elf:
     def _wrong(self, reason: str) -> UserError:
         return UserError(f"{self.path}: {reason}")
 
-    def _identify(self) -> tuple[bytes, ...] | tuple[int, ...]:
+    def _identify(self) -> tuple[Any, ...]:
         data = self.data
         if not data:
             raise self._wrong("the file is empty: give a linked ELF image")

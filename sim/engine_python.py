@@ -242,7 +242,7 @@ class PythonEngine:
             self._pending = None
             if address == self._resumed.address:
                 self._previous = self._resume_block
-                return
+                return None
         if self._pending is not None and self._pending.address == address:
             block = self._pending
         else:
@@ -252,7 +252,7 @@ class PythonEngine:
             self._previous = self._idle
             if address == state.watched_return and self._arrive(address):
                 self._pending = block
-                return
+                return None
         self._pending, self._previous = block, self._idle
         if state.cycles >= state.deadline:
             return self._stop(stops.STOP_DEADLINE, address)

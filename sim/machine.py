@@ -32,7 +32,7 @@ from .peripherals import (
 )
 from .record import SCHEMA, RegionRun, RunRecord, spread
 from .semihosting import Exit, Semihosting
-from .sizes import format_bytes, format_limit
+from .sizes import format_limit
 from .thumb import Kind
 from .thumb_decode import decode
 from .unaligned import UNALIGNED, emulate_unaligned

@@ -6,7 +6,7 @@ from .board import Board
 from .elf import Elf, Section
 from .errors import UserError
 from .faults import RamExceeded, RamUse
-from .sizes import format_bytes, format_limit
+from .sizes import format_bytes
 
 _RESERVATIONS = ("stack", "heap")  # sections that only keep room free: ._user_heap_stack, .stack
 
@@ -88,7 +88,3 @@ def check_static(elf: Elf, board: Board, ram_bytes: int) -> None:
         ram_bytes,
         RamUse(static, 0, 0),
     ) from None
-
-
-def describe_limit(limit_bytes: int) -> str:
-    return format_limit(limit_bytes)

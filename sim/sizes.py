@@ -12,7 +12,7 @@ _LARGEST_SIZE_BYTES = 1 << 32
 
 
 def parse_size(text: str, option: str = "size") -> int:
-    """Bytes in `15k`, `15K`, `15KiB` (15 x 1024), `1.5M` or plain `15360`; `UserError` otherwise."""
+    """Bytes in `15k`, `15KiB` (15 x 1024), `1.5M` or plain `15360`; `UserError` otherwise."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise UserError(
@@ -28,7 +28,7 @@ def parse_size(text: str, option: str = "size") -> int:
 
 
 def parse_count(text: str, option: str = "count") -> int:
-    """A positive count, with decimal multiples: `1600000`, `1.6M`, `300k`; `UserError` otherwise."""
+    """A positive count, decimal multiples: `1600000`, `1.6M`, `300k`; `UserError` otherwise."""
     match = _COUNT.fullmatch(text.strip())
     factor = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
     value = -1.0
