@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,7 +109,7 @@ def _board(path: Path, facts: dict[str, Any]) -> Board:
             raise UserError(f"{path}: memory {memory.name!r} must start and end on 1 KiB steps")
         memories.append(memory)
     ordered = sorted(memories, key=lambda memory: memory.address)
-    for lower, upper in zip(ordered, ordered[1:], strict=False):
+    for lower, upper in pairwise(ordered):
         if lower.end > upper.address:
             raise UserError(f"{path}: memories {lower.name!r} and {upper.name!r} overlap")
     if {memory.kind for memory in memories} != {"flash", "ram"}:

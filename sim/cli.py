@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
                      help="budget for every activation of a function: ebnn_infer=1.6M")  # fmt: skip
     run.add_argument("--timeout", metavar="SECONDS", help="stop after so much time on this machine")
     run.add_argument("--region", metavar="FUNC", action="append", default=[],
-                     help="measure this function (may be repeated; default: ebnn_infer)")  # fmt: skip
+                     help="measure this function (repeatable; default: ebnn_infer)")  # fmt: skip
     run.add_argument("--call", metavar="FUNC[,ARG...]",
                      help="boot to main, then call this function alone")  # fmt: skip
     run.add_argument("--engine", default="auto", choices=("auto", "native", "python"))

@@ -47,7 +47,7 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Segment:
-    """A loadable piece: `data` goes to `load_address`; at run time it is `size_bytes` at `address`."""
+    """A loadable piece: `data` goes to `load_address`; it runs at `address`, `size_bytes` long."""
 
     address: int
     load_address: int
@@ -268,7 +268,7 @@ class Elf:
 
     @cached_property
     def attributes(self) -> dict[int, int | str]:
-        """Tag -> value of the Arm build attributes of the whole file (Arm ABI addenda, chapter 3)."""
+        """Tag -> value of the Arm build attributes of the file (Arm ABI addenda, chapter 3)."""
         for header in self._section_table:
             if header[1] == _SHT_ARM_ATTRIBUTES:
                 return _parse_attributes(self._section_bytes(header))

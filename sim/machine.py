@@ -1,4 +1,4 @@
-"""The machine: a board with an ELF image in its flash, that runs, is measured, and is looked into."""
+"""The machine: a board with an ELF image in its flash, that runs and is measured."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .semihosting import Exit, Semihosting
 from .sizes import format_limit
 from .thumb import Kind
 from .thumb_decode import decode
-from .unaligned import UNALIGNED, emulate_unaligned
+from .unaligned import UNALIGNED, carry_out, decode_access
 
 _PAGE = 1024
 # LR of a call from outside points here: external RAM, executable and unmapped on every board.
@@ -304,7 +304,7 @@ class Machine:
             self._go()
         except Exit as request:
             raise UserError(
-                f"{self.elf.path}: exited with status {request.status} before {function} was reached"
+                f"{self.elf.path}: exited with {request.status} before {function} was reached"
             ) from None
         finally:
             self._state.break_address = stops.NEVER
@@ -472,7 +472,7 @@ class Machine:
             self._partial_cycles -= cost.cycles
 
     def _hook_block(self) -> None:
-        """Put hooks on the dynamic instructions of the block about to run, and translate it anew."""
+        """Hook the dynamic instructions of the block about to run, and translate it anew."""
         index = self._engine.current()
         block = self._costs.blocks[index]
         missing = [
@@ -607,8 +607,8 @@ class Machine:
             self._end(
                 Fault(
                     kind,
-                    f"{self.core.title} cannot run the instruction {self._instruction_bytes().hex()}"
-                    f": it lacks {lacks}",
+                    f"{self.core.title} cannot run the instruction "
+                    f"{self._instruction_bytes().hex()}: it lacks {lacks}",
                     place,
                 )
             )
@@ -642,7 +642,7 @@ class Machine:
                     self.ram_bytes,
                     use,
                     self._state.lowest_sp,
-                )  # fmt: skip
+                )
             )
         over_by = max(over_by, self._state.heap_break - self._ram_end, 1)
         self._end(RamExceeded("heap", "_sbrk grows the heap", place, over_by, self.ram_bytes, use))
@@ -678,17 +678,30 @@ class Machine:
         """An unaligned access: a fault, or done in parts at a cost (ARMv7-M ARM A3.2.1)."""
         trapped = self._peripherals.words.get(CCR, 0) & CCR_UNALIGN_TRP
         may = not self.core.unaligned_faults and not trapped
-        done = emulate_unaligned(self._cpu, pc) if may else None
-        if done is None:
+        access = decode_access(self._cpu, pc) if may else None
+        if access is None:
             self._end(
                 Fault("unaligned", "unaligned access that this core refuses", self._place(pc))
             )
             return
-        extra = self.core.timing.unaligned_access * done.extra_accesses
+        kind = self._why_refused(access.address, access.size_bytes, access.is_load)
+        if kind is not None:
+            self._end(self._refused_access(kind, access.address, access.size_bytes, pc))
+        extra = self.core.timing.unaligned_access * carry_out(self._cpu, access)
         self._unaligned_cycles += extra
         self._state.cycles += extra
-        self._pc = done.next_pc
-        self._engine.resume(done.next_pc)
+        self._pc = pc + access.instruction_bytes
+        self._engine.resume(self._pc)
+
+    def _why_refused(self, address: int, size: int, is_load: bool) -> int | None:
+        """Unicorn's kind of the invalid access that this one would be; None where it is allowed."""
+        for memory in self.board.memories:
+            end = self._ram_end if memory is self.board.ram else memory.end
+            if memory.address <= address and address + size <= end:
+                if memory.kind == "flash" and not is_load:
+                    return uc.MEM_WRITE_PROT
+                return None
+        return uc.MEM_READ_UNMAPPED if is_load else uc.MEM_WRITE_UNMAPPED
 
     # --- the core's own registers ---------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .unicorn_library import CORE_REGISTERS, REG_CPSR, Cpu, UnicornError
+from .unicorn_library import CORE_REGISTERS, REG_CPSR, Cpu
 
 UNALIGNED = "unaligned access"  # the cause of stalls
 
@@ -26,35 +26,27 @@ class Access:
     instruction_bytes: int
 
 
-@dataclass(frozen=True)
-class Done:
-    next_pc: int
-    extra_accesses: int  # beyond the one of an aligned access
+def decode_access(cpu: Cpu, pc: int) -> Access | None:
+    """The access at `pc`, where the architecture allows it unaligned; None where it faults."""
+    return _decode(cpu, pc)
 
 
-def emulate_unaligned(cpu: Cpu, pc: int) -> Done | None:
-    """Do the access at `pc`; None where the architecture faults. Leaves PC to the caller."""
-    access = _decode(cpu, pc)
-    if access is None:
-        return None
+def carry_out(cpu: Cpu, access: Access) -> int:
+    """Do the access, but leave PC to the caller; how many accesses it takes beyond one."""
     size, address = access.size_bytes, access.address
-    try:
-        if access.is_load:
-            value = int.from_bytes(cpu.read(address, size), "little")
-            if access.is_signed and value >> (8 * size - 1):
-                value |= 0xFFFFFFFF << 8 * size
-            cpu.set_register(CORE_REGISTERS[access.register], value)
-        else:
-            value = cpu.register(CORE_REGISTERS[access.register])
-            cpu.write(address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
-    except UnicornError:
-        return None
+    if access.is_load:
+        value = int.from_bytes(cpu.read(address, size), "little")
+        if access.is_signed and value >> (8 * size - 1):
+            value |= 0xFFFFFFFF << 8 * size
+        cpu.set_register(CORE_REGISTERS[access.register], value)
+    else:
+        value = cpu.register(CORE_REGISTERS[access.register])
+        cpu.write(address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
     if access.writeback is not None:
         register, base = access.writeback
         cpu.set_register(CORE_REGISTERS[register], base)
     _advance_it(cpu)
-    extra = 2 if size == 4 and address & 1 else 1
-    return Done(pc + access.instruction_bytes, extra)
+    return 2 if size == 4 and address & 1 else 1
 
 
 def _advance_it(cpu: Cpu) -> None:
