@@ -52,54 +52,59 @@ def print_verification(result: Verification, trained: Stage | None = None) -> No
     """The table: a column for each stage, accuracy down to latency at the board's clock."""
     stages = [*([trained] if trained else []), *result.stages]
     emulated = {found.stage.name: found for found in result.emulated}
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("")
+    total = stages[0].total
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
     for found in stages:
         table.add_column(found.name, justify="right")
-    table.add_row("accuracy", *[f"{found.correct / found.total:.2%}" for found in stages])
-    table.add_row("correct", *[f"{found.correct:,} of {found.total:,}" for found in stages])
-    table.add_row("same as numpy", *[f"{found.agreeing:,} of {found.total:,}" for found in stages])
+    table.add_row("accuracy", *[f"{found.correct / total:.2%}" for found in stages])
+    table.add_row(f"correct of {total:,}", *[f"{found.correct:,}" for found in stages])
+    table.add_row("same as numpy", *[f"{found.agreeing:,}" for found in stages])
     table.add_section()
     for title, text in _EMULATED_ROWS.items():
         cells = [text(emulated[s.name]) if s.name in emulated else "" for s in stages]
         table.add_row(title, *cells)
-    Console().print(table)
+    console = Console()
+    # Piped output has no width of its own: the table takes what it needs.
+    console.print(table, width=None if console.is_terminal else 200)
 
 
 def _memory(key: str) -> Callable[[EmulatedStage], str]:
-    return lambda found: f"{found.record['memory'][key]:,} B"
+    return lambda found: f"{found.record['memory'][key]:,}"
+
+
+def _paper(key: str) -> Callable[[EmulatedStage], str]:
+    return lambda found: f"{found.record['paper'][key]:,}"
 
 
 def _cycles(key: str) -> Callable[[EmulatedStage], str]:
     return lambda found: f"{found.record['regions'][REGION]['cycles'][key]:,}"
 
 
-def _ram(found: EmulatedStage) -> str:
-    memory = found.record["memory"]
-    limit = memory["ram_limit"]
-    return f"{memory['ram']:,} B" + (f" of {limit:,}" if limit is not None else "")
-
-
-def _paper(found: EmulatedStage) -> str:
-    paper = found.record["paper"]
-    return f"{paper['parameters']:,} + {paper['temporaries']:,} = {found.paper_bytes:,} B"
+def _limit(found: EmulatedStage) -> str:
+    limit = found.record["memory"]["ram_limit"]
+    return "none" if limit is None else f"{limit:,}"
 
 
 def _latency(found: EmulatedStage) -> str:
     cycles = found.record["regions"][REGION]["cycles"]["max"]
-    return f"{1e3 * cycles / found.board.clock_hz:.1f} ms at {found.board.clock_hz / 1e6:g} MHz"
+    return f"{1e3 * cycles / found.board.clock_hz:.1f}"
 
 
 _EMULATED_ROWS: dict[str, Callable[[EmulatedStage], str]] = {
     "board": lambda found: found.board.name,
-    "RAM": _ram,
+    "RAM, bytes": _memory("ram"),
     "  static": _memory("static"),
     "  heap": _memory("heap"),
     "  stack": _memory("stack"),
-    "flash": _memory("flash"),
-    "paper: parameters + temporaries": _paper,
-    "cycles an inference, min": _cycles("min"),
+    "  limit": _limit,
+    "flash, bytes": _memory("flash"),
+    "paper's figure, bytes": lambda found: f"{found.paper_bytes:,}",
+    "  parameters": _paper("parameters"),
+    "  temporaries": _paper("temporaries"),
+    "cycles, min": _cycles("min"),
     "  median": _cycles("median"),
     "  max": _cycles("max"),
-    "latency, max": _latency,
+    "clock, MHz": lambda found: f"{found.board.clock_hz / 1e6:g}",
+    "latency, ms": _latency,
 }

@@ -21,6 +21,7 @@ from ebnn.host import build_host_model
 from ebnn.inputs import encode_input, input_bytes
 from ebnn.lowered import LoweredNetwork
 from ebnn.sim.board import Board
+from ebnn.sim.core import core_named
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class Verification:
         return all(stage.agreeing == stage.total for stage in self.stages)
 
 
+def _emulated_name(board: Board) -> str:
+    return core_named(board.core).title.removeprefix("Cortex-") + " emulated"
+
+
 def stage(
     name: str,
     predictions: NDArray[np.int64],
@@ -96,7 +101,7 @@ def verify(
     """
     spec = network.architecture.input
     golden = reference.run(network, x).predictions
-    stages = [stage("numpy reference", golden, labels, golden)]
+    stages = [stage("numpy", golden, labels, golden)]
     on_progress(stages[0].name, len(x))
     samples = encode_input(x, spec)
     sources = folder / f"{lowering}-c"
@@ -111,7 +116,7 @@ def verify(
             elf = folder / f"{board.name}.elf"
             build_model(network, board, elf, sources, lowering, optimize, ram_bytes)
             found = _emulate(pool, Firmware(elf, board, ram_bytes), samples, on_progress)
-            name = f"emulated {board.core}"
+            name = _emulated_name(board)
             stages.append(stage(name, found[0], labels, golden))
             record = found[1]
             record["paper"] = {
@@ -134,7 +139,7 @@ def _emulate(
     samples: NDArray[np.uint8],
     on_progress: Callable[[str, int], None],
 ) -> tuple[NDArray[np.int64], dict[str, Any]]:
-    name = f"emulated {firmware.board.core}"
+    name = _emulated_name(firmware.board)
     chunks = run_samples(pool, firmware, samples, lambda count: on_progress(name, count))
     return np.concatenate([chunk.predictions for chunk in chunks]), merge_records(chunks)
 
