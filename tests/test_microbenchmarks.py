@@ -7,10 +7,13 @@ import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
 
+from ebnn.sim import Machine
+from ebnn.sim.board import generic_board
 from ebnn.sim.core import core_named
 from ebnn.sim.cost import BlockCost, BoardTiming, block_cost, divide_cycles
 from ebnn.sim.thumb import Instruction
@@ -44,10 +47,12 @@ def _assemble(source: Path, core: str, output: Path) -> dict[str, tuple[Instruct
     subprocess.run([*command, "-o", str(output)], check=True)
     with output.open("rb") as stream:
         elf = ELFFile(stream)
-        code = elf.get_section_by_name(".text").data()
+        text: Any = elf.get_section_by_name(".text")
+        symbols: Any = elf.get_section_by_name(".symtab")
+        code = text.data()
         starts = {
             symbol["st_value"] & ~1: symbol.name
-            for symbol in elf.get_section_by_name(".symtab").iter_symbols()
+            for symbol in symbols.iter_symbols()
             if symbol["st_info"]["bind"] == "STB_GLOBAL"
         }
     found = {}
@@ -72,6 +77,30 @@ def test_rule_counts_what_the_manual_says(
 ) -> None:
     cost = _cost(_functions(stem, core, folder)[function], core)
     assert cost.cycles + cost.taken_cycles == cycles
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+@pytest.mark.parametrize("core", ["m0", "m0plus", "m3", "m4"])
+def test_machine_measures_each_rule_as_a_region(core: str, engine: str, folder: Path) -> None:
+    stems = ["all_cores"] if core.startswith("m0") else ["all_cores", "mainline"]
+    board = generic_board(core_named(core).name)
+    pointer = board.ram.address + 256
+    for stem in stems:
+        elf = folder / f"{stem}-{core}.elf"
+        command = ["arm-none-eabi-gcc", f"-mcpu={board.core}", "-mthumb", "-nostdlib"]
+        start = board.flash.address + 1024
+        command += [f"-Ttext={start:#x}", f"-Wl,-e{start:#x}", str(_FOLDER / f"{stem}.s")]
+        subprocess.run([*command, "-o", str(elf)], check=True)
+        expected = {rule[1]: rule[3] for rule in _rules() if rule[0] == stem and rule[2] == core}
+        machine = Machine(elf, board=board, regions=tuple(expected), engine=engine)
+        machine.write(pointer, pointer.to_bytes(4, "little") * 2)
+        measured = {}
+        for function in expected:
+            # r3 serves as an address, or as a small factor of the M3's long multiplies
+            third = 1 if function.endswith("long") else pointer
+            machine.call(function, pointer, pointer, 0, third)
+            measured[function] = machine.region(function).cycles
+        assert measured == expected
 
 
 def _cost(
