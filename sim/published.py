@@ -1,0 +1,69 @@
+"""Cycles that others measured on real boards, beside this simulator's: the model's stated error.
+
+The figures are in `published/CORE.toml`; the programs themselves are other people's and are not
+here. `docs/fidelity.md` tells how they were run.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from .core import ModelError
+
+_FOLDER = Path(__file__).parent / "published"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One published figure. `published_cycles` is the mean of `runs` equal parts of a run."""
+
+    program: str
+    source: str
+    runs: int
+    published_cycles: float
+    simulated_cycles: int
+    harness_cycles: int
+
+    @property
+    def error_percent(self) -> float:
+        """How much the simulator counts above (+) or below (-) the board."""
+        simulated = (self.simulated_cycles + self.harness_cycles) / self.runs
+        return 100 * (simulated / self.published_cycles - 1)
+
+
+@dataclass(frozen=True)
+class PublishedBoard:
+    """The measurements of one core, and the board parameter they were simulated with."""
+
+    core: str
+    board: str
+    load_after_store_cycles: int
+    measurements: tuple[Measurement, ...]
+
+    @property
+    def error(self) -> ModelError:
+        errors = [abs(one.error_percent) for one in self.measurements]
+        return ModelError(sum(errors) / len(errors), max(errors), len(errors))
+
+
+@cache
+def published_boards() -> dict[str, PublishedBoard]:
+    """By the name of the core; cores without a published measurement are absent."""
+    boards = {}
+    for path in sorted(_FOLDER.glob("*.toml")):
+        facts = tomllib.loads(path.read_text(encoding="utf-8"))
+        measurements = tuple(Measurement(**entry) for entry in facts.pop("measurement"))
+        boards[facts["core"]] = PublishedBoard(measurements=measurements, **facts)
+    return boards
+
+
+def model_error(core_name: str) -> ModelError | None:
+    """Error of a core's cycle rules at 0 wait states; None where nothing was validated.
+
+    The M4F is the M4 with an FPU: its integer rules are the M4's.
+    """
+    board = published_boards().get("cortex-m4" if core_name == "cortex-m4f" else core_name)
+    return None if board is None else board.error
