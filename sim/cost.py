@@ -96,7 +96,9 @@ def block_cost(
     lowest_sp = 0
     sp_unknown = False
     for index, instruction in enumerate(instructions):
-        costs = _cost(timing, board, instruction, previous)
+        # Under the same condition both run; behind another condition's, one of them is skipped.
+        ran_before = previous is not None and previous.condition in (None, instruction.condition)
+        costs = _cost(timing, board, instruction, previous if ran_before else None)
         if instruction.condition is None:
             stalls.update(costs)
         else:
@@ -116,8 +118,7 @@ def block_cost(
             sp = None if instruction.stack_change is None else sp + instruction.stack_change
         if sp is None or (instruction.writes >> SP & 1 and instruction.condition is not None):
             sp_unknown, sp = True, None
-        # What the next instruction sees before it; a skipped instruction hides nothing.
-        previous = instruction if instruction.condition is None else None
+        previous = instruction
     if timing.dual_issue:
         stalls[DUAL_ISSUE] -= _paired(instructions)
     stalls[FLOATING_POINT] -= _overlapped(timing, board, instructions)

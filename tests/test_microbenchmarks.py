@@ -147,6 +147,12 @@ def test_executed_conditional_load_adds_its_second_cycle() -> None:
     assert extra == {4: 1}
 
 
+def test_loads_under_one_condition_pipeline_behind_each_other() -> None:
+    # cmp; itt eq; ldreq r0, [r1]; ldreq r2, [r1, #4]; bx lr: 2 and 1 where they run, 1 and 1 if not
+    body = _code(0x2800, 0xBF04, 0x6808, 0x684A, 0x4770)
+    assert {one.address: one.extra_cycles for one in _cost(body, "m4").dynamic} == {4: 1}
+
+
 def test_store_penalty_shows_only_on_a_load_directly_behind_a_store() -> None:
     behind = _code(0x6008, 0x684A)  # str r0, [r1]; ldr r2, [r1, #4]
     apart = _code(0x6008, 0x1C40, 0x684A)
