@@ -74,7 +74,7 @@ class CostModel:
             flags |= FLAG_STACK
         if cost.sp_unknown:
             flags |= FLAG_STACK_AFTER
-        if cost.uses_fpu:
+        if cost.uses_fpu and self.core.has_fpu:
             flags |= FLAG_FPU
         if address in self.entries:
             flags |= FLAG_ENTRY

@@ -12,7 +12,8 @@ from typing import Any, TextIO
 
 from . import engine as stops
 from . import unicorn_library as uc
-from .board import Board, generic_board
+from .board import Board
+from .default_board import default_board
 from .core import MODEL_VERSION, Core, core_named
 from .cost import BoardTiming, block_cost
 from .costs import CostModel
@@ -94,7 +95,7 @@ class Machine:
                 "say which with --core or --board"
             )
         self.core: Core = core_named(core_name)
-        self.board = board or generic_board(self.core.name)
+        self.board = board or default_board(self.elf, self.core.name)
         check_placement(self.elf, self.board)
         ram = self.board.ram
         if ram_bytes is not None and ram_bytes > ram.size_bytes:
