@@ -144,8 +144,8 @@ def block_cost(
 
 
 def divide_cycles(timing: Timing, dividend: int, divisor: int, is_signed: bool) -> int:
-    """Cycles of a division (M3 TRM table 18-1, note: "minimized if the operands are close in
-    size"): the quotient comes out 4 bits a cycle. Operands as unsigned 32-bit values."""
+    """Cycles of a division, operands as unsigned 32-bit values. The manuals give 2 to 12 by the
+    operands; that the quotient comes out 4 bits a cycle is an approximation."""
     if is_signed:
         dividend = dividend if dividend < 1 << 31 else (1 << 32) - dividend
         divisor = divisor if divisor < 1 << 31 else (1 << 32) - divisor
@@ -158,7 +158,7 @@ def divide_cycles(timing: Timing, dividend: int, divisor: int, is_signed: bool) 
 
 def multiply_long_extra(first: int, second: int, is_signed: bool, accumulates: bool) -> int:
     """Cycles that the M3's long multiply takes beyond its least: 1 for each operand that does not
-    fit 16 bits, and 1 more where both do not and it accumulates (M3 TRM table 18-1: 3 to 5 and
+    fit 16 bits, and 1 more where both do not and it accumulates (M3 TRM section 3.3: 3 to 5 and
     4 to 7; which operands take how long is an approximation)."""
     wide = [_is_wide(value, is_signed) for value in (first, second)]
     return sum(wide) + (1 if accumulates and all(wide) else 0)
@@ -233,8 +233,9 @@ _FP_RESULTS = (Kind.FP, Kind.FP_MULTIPLY_ACCUMULATE)
 
 
 def _overlapped(timing: Timing, board: BoardTiming, instructions: Sequence[Instruction]) -> int:
-    """Cycles of VDIV and VSQRT that pass while integer instructions behind them run (M4 TRM
-    section 7.2.3). At the block's end the rest is waited for, which counts too much."""
+    """Cycles of VDIV and VSQRT that pass while integer instructions behind them run: GCC's
+    pipeline description of the Cortex-M4 FPU has them "complete out-of-order". At the block's end
+    the rest is waited for, which counts too much."""
     saved = pending = 0
     for instruction in instructions:
         if instruction.condition is not None:

@@ -5,7 +5,7 @@ boards that the rule was held against.
 
     M0   Cortex-M0 TRM r0p0 (DDI 0432C), table 3-1
     M0+  Cortex-M0+ TRM r0p1 (DDI 0484C), table 3-1
-    M3   Cortex-M3 TRM r2p0 (DDI 0337H), table 18-1 and section 18.3
+    M3   Cortex-M3 TRM r2p1 (DDI 0337I), section 3.3: instruction set summary, load/store timings
     M4   Cortex-M4 TRM r0p1 (DDI 0439D), table 3-1, section 3.3.2 and table 7-1
     M7   no table is published: an approximation, not validated
     M33  no table is published: the M4's rules, not validated
@@ -91,8 +91,8 @@ M0_PLUS = replace(
     M0, branch_refill=1, branch_link=2, branch_register=1, pop_pc=2, system=3, barrier=3
 )
 
-# M3 TRM table 18-1, with the refill P of 1..3 as measured: B 1 + 1, BL 1 + 1, BX 1 + 2,
-# POP with PC 1 + N + 2, LDR PC 2 + 2, TBB 2 + 3. Section 18.3: loads and stores behind a load
+# M3 TRM section 3.3, with the refill P of 1..3 as measured: B 1 + 1, BL 1 + 1, BX 1 + 2,
+# POP with PC 1 + N + 2, LDR PC 2 + 2, TBB 2 + 3. Load/store timings: loads and stores behind a load
 # are pipelined; STR with an immediate offset is 1, with a register offset 2; an address that the
 # instruction before computed costs 1 ("there is no forwarding path for this scenario").
 # That an address just loaded costs 1 is measured: it lowers the mean error on STM32L100.
