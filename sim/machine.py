@@ -147,6 +147,8 @@ class Machine:
         for memory in self.board.memories:
             if memory.kind == "flash":
                 cpu.map(memory.address, memory.size_bytes, uc.PROT_READ | uc.PROT_EXEC)
+                # Erased flash: run into it, and the core meets an undefined instruction.
+                cpu.write(memory.address, b"\xff" * memory.size_bytes)
             elif memory is not first_ram:
                 cpu.map(memory.address, memory.size_bytes, uc.PROT_ALL)
         whole_bytes = self.ram_bytes - self.ram_bytes % _PAGE
