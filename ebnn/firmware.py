@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ebnn.activations import trace_bytes
 from ebnn.emitter import emit
 from ebnn.emitter.program import Program
 from ebnn.lowered import LoweredNetwork
@@ -28,15 +29,17 @@ def build_model(
     """
     program = emit(network, sources, lowering)
     files = [*sorted(sources.glob("*.c")), TOOLCHAIN_DIR / "harness.c"]
+    defines = {}
     if trace:
         files.append(TOOLCHAIN_DIR / "trace.c")
+        defines = {"EBNN_TRACE": "1", "EBNN_TRACE_CAPACITY": str(max(1, trace_bytes(program)))}
     build_firmware(
         files,
         board,
         output,
         include_dirs=[sources],
         optimize=optimize,
-        defines={"EBNN_TRACE": "1"} if trace else None,
+        defines=defines,
         ram_bytes=ram_bytes,
     )
     return program

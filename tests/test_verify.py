@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def records(model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[
     boards = ["--board", "generic-m4f", "--board", "generic-m0plus"]
     done = verify(model, *boards, "--ram", "15k", "--json", str(output))
     assert done.returncode == 0, done.stderr
-    assert "60 of 60" in done.stdout
+    assert "correct of 60" in done.stdout
     found: list[dict[str, Any]] = json.loads(output.read_text())
     return found
 
@@ -84,7 +85,7 @@ def test_ram_is_the_sum_of_its_kinds_and_one_byte_less_fails_by_name(
         assert enough.returncode == 0, enough.stderr
         short = verify(model, "--board", name, "--ram", str(memory["ram"] - 1))
         assert short.returncode == 1
-        assert "ebnn_" in short.stderr
+        assert re.search(r"in \w+ \(.*\): 1 byte past --ram", short.stderr), short.stderr
         assert "Traceback" not in short.stderr
 
 
