@@ -32,8 +32,11 @@ class _Sign(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        # The straight-through estimator, cut off where |x| > 1.
-        passed: Tensor = gradients[0] * (x.abs() <= 1)
+        # The straight-through estimator, cut off where |x| > 1. hardtanh's kernel does it in one
+        # pass; its limits are exclusive, so they are the numbers next to +-1: a latent weight
+        # clipped to exactly 1 must still learn.
+        limit = 1 + torch.finfo(x.dtype).eps
+        passed: Tensor = torch.ops.aten.hardtanh_backward(gradients[0], x, -limit, limit)
         return passed
 
 
@@ -48,6 +51,17 @@ class Sign(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return sign(x)
+
+
+def _operands(layer: nn.Module, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """In eval mode the operands in float64, so that sums of integers are exact.
+
+    In float32 a library may pick a Winograd or FFT convolution, or be set to round operands to
+    bfloat16 or TF32 (`torch.set_float32_matmul_precision`); for float64 none does either.
+    """
+    if layer.training or x.device.type == "mps":  # which has no float64
+        return x, weight
+    return x.double(), weight.double()
 
 
 class BinaryConv2d(nn.Module):
@@ -72,7 +86,9 @@ class BinaryConv2d(nn.Module):
         nn.init.uniform_(self.weight, -0.5, 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, sign(self.weight), stride=self.stride, padding=self.padding)
+        x, weight = _operands(self, x, sign(self.weight))
+        sums = F.conv2d(x, weight, stride=self.stride, padding=self.padding)
+        return sums.to(self.weight.dtype)
 
 
 class BinaryLinear(nn.Module):
@@ -84,7 +100,8 @@ class BinaryLinear(nn.Module):
         nn.init.uniform_(self.weight, -0.5, 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, sign(self.weight))
+        x, weight = _operands(self, x, sign(self.weight))
+        return F.linear(x, weight).to(self.weight.dtype)
 
 
 class BatchNorm(nn.Module):

@@ -47,7 +47,7 @@ class _Display:
         self._bars = Progress(
             TextColumn("epoch {task.description}"),
             BarColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
+            TextColumn("loss {task.fields[loss]:.4f}  training accuracy {task.fields[right]:.2%}"),
             TimeRemainingColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
@@ -66,11 +66,18 @@ class _Display:
         self.loss = progress.loss
         title = f"{progress.epoch + 1}/{self._epochs}"
         if progress.step == 1:
-            self._task = self._bars.add_task(title, total=progress.steps, loss=progress.loss)
+            self._task = self._bars.add_task(title, total=progress.steps, loss=0.0, right=0.0)
         assert self._task is not None
-        self._bars.update(self._task, completed=progress.step, loss=progress.loss)
+        self._bars.update(
+            self._task, completed=progress.step, loss=progress.loss, right=progress.accuracy
+        )
         if progress.step == progress.steps and not self._console.is_terminal:
-            print(f"epoch {title}: loss {progress.loss:.4f}", file=sys.stderr)
+            print(
+                f"epoch {title}: loss {progress.loss:.4f},"
+                f" training accuracy {progress.accuracy:.2%}",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def train_and_save(
