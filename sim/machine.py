@@ -13,10 +13,10 @@ from typing import Any, TextIO
 from . import engine as stops
 from . import unicorn_library as uc
 from .board import Board
-from .default_board import default_board
 from .core import MODEL_VERSION, Core, core_named
 from .cost import BoardTiming, block_cost
 from .costs import CostModel
+from .default_board import default_board
 from .elf import Elf, Symbol
 from .engine import make_engine
 from .errors import UserError
