@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,6 +31,7 @@ from .peripherals import (
     PPB_START,
     Peripherals,
 )
+from .published import model_error
 from .record import SCHEMA, RegionRun, RunRecord, spread
 from .semihosting import Exit, Semihosting
 from .sizes import format_limit
@@ -114,7 +115,7 @@ class Machine:
         self._static_bytes = (static_bytes(self.elf, self.board) + 7) & ~7
         check_static(self.elf, self.board, self.ram_bytes)
         self._cpu = uc.Cpu(self.core.name)
-        self._board_timing = BoardTiming()
+        self._board_timing = BoardTiming(self.board.store_penalty_cycles)
         self._map_memories()
         self._costs = CostModel(self.core, self._board_timing, self._cpu.read)
         self._engine = make_engine(engine, self._cpu, self._costs.fill)
@@ -759,6 +760,7 @@ class Machine:
                     "cycles": spread([cycles for cycles, _ in samples]),
                     "instructions": spread([instructions for _, instructions in samples]),
                 }
+        error = model_error(self.core.name)
         deepest = self.elf.function_at(self._state.lowest_sp_address)
         return RunRecord(
             {
@@ -768,7 +770,12 @@ class Machine:
                 "core": self.core.name,
                 "board": self.board.name,
                 "clock_hz": self.board.clock_hz,
-                "model": {"version": MODEL_VERSION, "wait_states": 0, "error": None},
+                "model": {
+                    "version": MODEL_VERSION,
+                    "wait_states": 0,  # all that version 1 models, whatever the board's flash has
+                    "store_penalty_cycles": self._board_timing.store_penalty_cycles,
+                    "error": asdict(error) if error else None,
+                },
                 "engine": self._engine.name,
                 "cycles": self.cycles,
                 "instructions": self.instructions,
