@@ -42,6 +42,7 @@ class Board:
     clock_hz: int
     memories: tuple[Memory, ...]
     source: str
+    store_penalty_cycles: int = 0  # a load directly behind a store waits so long for the bus
 
     @property
     def flash(self) -> Memory:
@@ -124,6 +125,11 @@ def _board(path: Path, facts: dict[str, Any]) -> Board:
         clock_hz=clock_hz,
         memories=tuple(memories),
         source=_value(path, facts, "source", str),
+        store_penalty_cycles=(
+            _value(path, facts, "store_penalty_cycles", int)
+            if "store_penalty_cycles" in facts
+            else 0
+        ),
     )
 
 
