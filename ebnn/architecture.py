@@ -19,6 +19,8 @@ from ebnn.sim.errors import UserError
 INPUT_KINDS = ("uint8", "float", "bits")
 FLOAT_INPUT_MAX = 2047  # a float input is held as an integer in [-2047, 2047]
 MAX_EXACT_SUM = 1 << 24  # float32 holds every integer up to this magnitude
+MAX_HEAD_SUM = 1 << 22  # beyond, the head's integer scores leave its sums no multiplier
+MAX_NUMBER = 65535  # of channels, features, strides and so on
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,13 @@ def parse(text: str, input_spec: InputSpec) -> Architecture:
     """
     if input_spec.kind not in INPUT_KINDS:
         raise UserError(f"input kind {input_spec.kind!r}: give one of {', '.join(INPUT_KINDS)}")
+    # One column a character, so that the pointer stands under its token.
+    text = "".join(" " if character.isspace() else character for character in text)
+    if min(input_spec.shape) < 1 or not -16 <= input_spec.fraction_bits <= 24:
+        raise UserError(
+            f"input {input_spec.shape} (channels, height, width), {input_spec.fraction_bits}"
+            " fraction bits: give extents from 1 and fraction bits from -16 to 24"
+        )
     if not text.strip():
         raise ArchitectureError(text, 0, 1, "no blocks; for example 'conv3x3-32 pool2, fc-10'")
     blocks: list[Block] = []
@@ -164,11 +173,8 @@ def parse(text: str, input_spec: InputSpec) -> Architecture:
         start = position + len(part) - len(part.lstrip())
         length = len(part.strip())
         block = _parse_block(text, part, position)
-        if isinstance(block, Linear) and index < len(parts) - 1 and "conv" in parts[index + 1]:
-            after = position + len(part) + 1
-            raise ArchitectureError(
-                text, after, len(parts[index + 1]), "a conv block cannot follow an fc block"
-            )
+        if isinstance(block, ConvPool) and blocks and isinstance(blocks[-1], Linear):
+            raise ArchitectureError(text, start, length, "a conv block cannot follow an fc block")
         if isinstance(block, ConvPool):
             _check_conv(text, start, length, block, shape)
         magnitude = input_spec.max_magnitude if index == 0 else 1
@@ -176,6 +182,9 @@ def parse(text: str, input_spec: InputSpec) -> Architecture:
             raise ArchitectureError(
                 text, start, length, f"sums of {fan_in(block, shape)} products exceed 2^24"
             )
+        if index == len(parts) - 1 and fan_in(block, shape) * magnitude > MAX_HEAD_SUM:
+            problem = f"sums of {fan_in(block, shape)} products are too large for the last block"
+            raise ArchitectureError(text, start, length, problem)
         blocks.append(block)
         shape = block.output_shape(shape)
         position += len(part) + 1
@@ -208,6 +217,12 @@ def _parse_block(text: str, part: str, position: int) -> Block:
     words = [(found.group(), position + found.start()) for found in re.finditer(r"\S+", part)]
     if not words:
         raise ArchitectureError(text, position, 1, "an empty block")
+    for token, token_at in words:
+        for digits in re.finditer(r"\d+", token):
+            # Compared by length first: int() refuses thousands of digits.
+            if len(digits[0]) > 9 or int(digits[0]) > MAX_NUMBER:
+                problem = f"numbers go up to {MAX_NUMBER}"
+                raise ArchitectureError(text, token_at, len(token), problem)
     word, at = words[0]
     if found := _FC.fullmatch(word):
         if len(words) > 1:
