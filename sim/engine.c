@@ -62,10 +62,10 @@ enum { FUNCTION_REGION = 0, FUNCTION_SBRK = 1, FUNCTION_CALL = 2 };
 enum { KIND_EXECUTED = 0, KIND_DIVIDE = 1, KIND_LONG_MULTIPLY = 2, KIND_ILLEGAL = 3 };
 
 typedef struct block {
-    uint32_t address; /* of the first instruction */
-    uint32_t size;    /* bytes, as Unicorn translated it */
-    uint32_t end;     /* address + size, or NEVER when it always leaves by a branch */
-    uint32_t cycles;  /* cost of one execution that falls through at the end */
+    uint32_t address;      /* of the first instruction */
+    uint32_t size;         /* bytes, as Unicorn translated it */
+    uint32_t end;          /* address + size, or NEVER when it always leaves by a branch */
+    uint32_t cycles;       /* cost of one execution that falls through at the end */
     uint32_t taken_cycles; /* more when it leaves by a branch instead */
     uint32_t instructions;
     uint32_t flags;
@@ -103,7 +103,7 @@ typedef struct {
 typedef struct {
     uint32_t address;
     uint32_t kind;
-    uint32_t cycles;  /* KIND_EXECUTED: cost beyond that of skipping it */
+    uint32_t cycles; /* KIND_EXECUTED: cost beyond that of skipping it */
     uint32_t is_signed;
     int32_t dividend, divisor; /* Unicorn register numbers (or the factors of a multiply) */
     uint32_t least_cycles, most_cycles; /* division: bounds; the static cost is least_cycles */
@@ -121,18 +121,19 @@ struct engine {
     uint64_t deadline;       /* cycles */
     uint32_t watched_return; /* return address of the innermost open frame, or NEVER */
     uint32_t alert;          /* block flags that need the slow path now */
+    uint32_t attention;      /* nonzero: every block takes the slow path */
     uint32_t frames;
     uint32_t stop;
     uint32_t interrupt;
     uint32_t stop_address;
-    uint32_t stack_floor; /* SP must not go below; 0 when unlimited */
-    uint32_t stack_top;   /* SP at reset */
-    uint32_t lowest_sp;   /* reached so far */
+    uint32_t stack_floor;       /* SP must not go below; 0 when unlimited */
+    uint32_t stack_top;         /* SP at reset */
+    uint32_t lowest_sp;         /* reached so far */
     uint32_t lowest_sp_address; /* of the block that reached it */
-    uint32_t sp_unknown;  /* the block before changed SP by an unknown amount */
+    uint32_t sp_unknown;        /* the block before changed SP by an unknown amount */
     uint32_t heap_start, heap_break, heap_peak; /* addresses; 0 before the first _sbrk */
-    uint32_t ram_end;       /* first address past the RAM limit */
-    uint32_t break_address; /* stop on arrival there, or NEVER */
+    uint32_t ram_end;                           /* first address past the RAM limit */
+    uint32_t break_address;                     /* stop on arrival there, or NEVER */
     uint32_t trap_divide;
     uint32_t block_count;
     uint32_t instruction_count;
@@ -144,8 +145,8 @@ struct engine {
     reg_read_function reg_read;
     emu_stop_function emu_stop;
     decode_callback decode;
-    block idle;  /* stands for "arrived from nowhere": leaves by a branch that costs nothing */
-    block empty; /* fills unused table slots */
+    block idle;    /* stands for "arrived from nowhere": leaves by a branch that costs nothing */
+    block empty;   /* fills unused table slots */
     block resumed; /* pending while the rest of `resume_block` is about to run */
     block *resume_block;
     function *functions;
@@ -157,15 +158,14 @@ struct engine {
     block *table[TABLE_SIZE];
 };
 
-static uint32_t read_register(engine *e, int regid)
-{
+static uint32_t read_register(engine *e, int regid) {
     uint32_t value = 0;
     e->reg_read(e->uc, regid, &value);
     return value;
 }
 
-static void stop(engine *e, uint32_t reason, uint32_t address)
-{
+static void stop(engine *e, uint32_t reason, uint32_t address) {
+    e->attention = 1; /* on going on, `pending` and `break_address` are looked at first */
     if (e->stop == STOP_NONE) {
         e->stop = reason;
         e->stop_address = address;
@@ -173,8 +173,7 @@ static void stop(engine *e, uint32_t reason, uint32_t address)
     e->emu_stop(e->uc);
 }
 
-static block *new_block(engine *e, uint32_t address, uint32_t size, block *before)
-{
+static block *new_block(engine *e, uint32_t address, uint32_t size, block *before) {
     if (e->block_count == e->block_capacity) {
         uint32_t capacity = e->block_capacity ? 2 * e->block_capacity : 1024;
         block **grown = realloc(e->blocks, capacity * sizeof(block *));
@@ -201,8 +200,7 @@ static block *new_block(engine *e, uint32_t address, uint32_t size, block *befor
     return made;
 }
 
-static block *find_block(engine *e, uint32_t address, uint32_t size)
-{
+static block *find_block(engine *e, uint32_t address, uint32_t size) {
     block **slot = &e->table[(address >> 1) & (TABLE_SIZE - 1)];
     block **link = slot;
     while (*link != &e->empty) {
@@ -223,8 +221,7 @@ static block *find_block(engine *e, uint32_t address, uint32_t size)
     return made;
 }
 
-static block *find_sequential(engine *e, block *b, block *before)
-{
+static block *find_sequential(engine *e, block *b, block *before) {
     for (block *v = b->variants; v != NULL; v = v->next_variant) {
         if (v->predecessor == before) {
             b->predecessor = before;
@@ -243,8 +240,7 @@ static block *find_sequential(engine *e, block *b, block *before)
     return made;
 }
 
-static void close_frame(engine *e)
-{
+static void close_frame(engine *e) {
     frame *f = &e->frame[--e->frames];
     function *watched = &e->functions[f->function];
     e->watched_return = e->frames ? e->frame[e->frames - 1].return_address : NEVER;
@@ -287,8 +283,7 @@ static void close_frame(engine *e)
 }
 
 /* Close every open frame whose return address this is, if SP says they have returned. */
-static int arrive(engine *e, uint32_t address)
-{
+static int arrive(engine *e, uint32_t address) {
     uint32_t sp = read_register(e, REGISTER_SP);
     while (e->frames && e->frame[e->frames - 1].return_address == address &&
            sp >= e->frame[e->frames - 1].sp) {
@@ -302,8 +297,7 @@ static int arrive(engine *e, uint32_t address)
     return e->stop != STOP_NONE;
 }
 
-static void open_frame(engine *e, uint32_t index)
-{
+static void open_frame(engine *e, uint32_t index) {
     function *watched = &e->functions[index];
     if (e->frames == MAX_FRAMES || watched->open) {
         return; /* a recursive activation is part of the outermost one */
@@ -319,8 +313,7 @@ static void open_frame(engine *e, uint32_t index)
     e->watched_return = f->return_address;
 }
 
-static int follow_stack(engine *e, const block *b)
-{
+static int follow_stack(engine *e, const block *b) {
     uint32_t sp = read_register(e, REGISTER_SP);
     uint32_t lowest = sp + (uint32_t)((b->flags & FLAG_STACK) ? b->lowest_sp : 0);
     if (lowest > sp) {
@@ -341,12 +334,12 @@ static int follow_stack(engine *e, const block *b)
 
 /* Everything that is not just adding up. On return the block has been counted, or the run stops
  * before it and `pending` remembers that it has been arrived at. */
-static void slow_path(engine *e, block *b, block *before, uint32_t address)
-{
+static void slow_path(engine *e, block *b, block *before, uint32_t address) {
     if (e->pending == &e->resumed) {
         e->pending = NULL;
         if (address == e->resumed.address) {
             e->previous = e->resume_block; /* the rest of a block that is counted already */
+            e->attention = e->sp_unknown | (uint32_t)(e->break_address != NEVER);
             return;
         }
     }
@@ -389,13 +382,13 @@ static void slow_path(engine *e, block *b, block *before, uint32_t address)
     }
     e->pending = NULL;
     e->previous = b;
+    e->attention = e->sp_unknown | (uint32_t)(e->break_address != NEVER);
     b->count++;
     e->cycles += b->cycles;
     e->instructions += b->instructions;
 }
 
-void ebnn_on_block(void *uc, uint64_t address64, uint32_t size, void *user)
-{
+void ebnn_on_block(void *uc, uint64_t address64, uint32_t size, void *user) {
     engine *e = user;
     uint32_t address = (uint32_t)address64;
     block *before = e->previous;
@@ -423,8 +416,7 @@ void ebnn_on_block(void *uc, uint64_t address64, uint32_t size, void *user)
         cycles += before->taken_cycles;
     }
     if (UNLIKELY((b->flags & e->alert) | (uint32_t)(address == e->watched_return) |
-                 (uint32_t)(cycles >= e->deadline) | (uint32_t)(address == e->break_address) |
-                 e->sp_unknown | (uint32_t)(e->pending != NULL))) {
+                 (uint32_t)(cycles >= e->deadline) | e->attention)) {
         slow_path(e, b, before, address);
         return;
     }
@@ -436,8 +428,7 @@ void ebnn_on_block(void *uc, uint64_t address64, uint32_t size, void *user)
 }
 
 /* Position of the highest set bit, from 1; 0 for 0. Range 0..32. */
-static uint32_t bit_length(uint32_t value)
-{
+static uint32_t bit_length(uint32_t value) {
     uint32_t length = 0;
     while (value != 0) {
         value >>= 1;
@@ -446,14 +437,12 @@ static uint32_t bit_length(uint32_t value)
     return length;
 }
 
-static uint32_t is_wide(uint32_t value, uint32_t is_signed)
-{
+static uint32_t is_wide(uint32_t value, uint32_t is_signed) {
     return is_signed ? value >= 0x8000u && value < 0xFFFF8000u : value >= 0x10000u;
 }
 
 /* cost.py's divide_cycles, less the least. */
-static uint32_t divide_extra(const instruction *i, uint32_t dividend, uint32_t divisor)
-{
+static uint32_t divide_extra(const instruction *i, uint32_t dividend, uint32_t divisor) {
     if (i->is_signed) {
         dividend = dividend >> 31 ? 0u - dividend : dividend;
         divisor = divisor >> 31 ? 0u - divisor : divisor;
@@ -466,8 +455,7 @@ static uint32_t divide_extra(const instruction *i, uint32_t dividend, uint32_t d
     return extra < most ? extra : most;
 }
 
-static instruction *find_instruction(engine *e, uint32_t address)
-{
+static instruction *find_instruction(engine *e, uint32_t address) {
     uint32_t index = (address >> 1) & (INSTRUCTION_SIZE - 1);
     while (e->instruction_table[index] != NULL) {
         if (e->instruction_table[index]->address == address) {
@@ -478,8 +466,7 @@ static instruction *find_instruction(engine *e, uint32_t address)
     return NULL;
 }
 
-void ebnn_on_instruction(void *uc, uint64_t address, uint32_t size, void *user)
-{
+void ebnn_on_instruction(void *uc, uint64_t address, uint32_t size, void *user) {
     engine *e = user;
     instruction *i = find_instruction(e, (uint32_t)address);
     uint32_t extra;
@@ -515,16 +502,14 @@ void ebnn_on_instruction(void *uc, uint64_t address, uint32_t size, void *user)
     e->cycles += extra;
 }
 
-void ebnn_on_interrupt(void *uc, uint32_t number, void *user)
-{
+void ebnn_on_interrupt(void *uc, uint32_t number, void *user) {
     engine *e = user;
     (void)uc;
     e->interrupt = number;
     stop(e, STOP_INTERRUPT, 0);
 }
 
-engine *ebnn_engine_new(void *uc, void *reg_read, void *emu_stop, decode_callback decode)
-{
+engine *ebnn_engine_new(void *uc, void *reg_read, void *emu_stop, decode_callback decode) {
     engine *e = calloc(1, sizeof(engine));
     if (e == NULL) {
         return NULL;
@@ -551,8 +536,7 @@ engine *ebnn_engine_new(void *uc, void *reg_read, void *emu_stop, decode_callbac
     return e;
 }
 
-void ebnn_engine_free(engine *e)
-{
+void ebnn_engine_free(engine *e) {
     for (uint32_t index = 0; index < e->block_count; index++) {
         free(e->blocks[index]);
     }
@@ -568,16 +552,15 @@ void ebnn_engine_free(engine *e)
 }
 
 /* Forget how the current instruction was reached: the next block is arrived at from nowhere. */
-void ebnn_engine_jump(engine *e)
-{
+void ebnn_engine_jump(engine *e) {
     e->previous = &e->idle;
     e->pending = NULL;
     e->sp_unknown = 1; /* SP may be new: look at it */
+    e->attention = 1;
 }
 
 /* Forget frames that can no longer return, after the firmware was stopped for good. */
-void ebnn_engine_drop_frames(engine *e)
-{
+void ebnn_engine_drop_frames(engine *e) {
     while (e->frames) {
         e->functions[e->frame[--e->frames].function].open--;
     }
@@ -585,24 +568,22 @@ void ebnn_engine_drop_frames(engine *e)
 }
 
 /* The run goes on at `address`, inside the block that it stopped in: do not count that again. */
-void ebnn_engine_resume(engine *e, uint32_t address)
-{
+void ebnn_engine_resume(engine *e, uint32_t address) {
     if (e->pending == NULL) {
         e->resume_block = e->previous;
         e->resumed.address = address;
         e->pending = &e->resumed;
+        e->attention = 1;
         e->previous = &e->idle;
     }
 }
 
-block *ebnn_engine_block(engine *e, uint32_t index)
-{
+block *ebnn_engine_block(engine *e, uint32_t index) {
     return index < e->block_count ? e->blocks[index] : NULL;
 }
 
 /* Index of the block that runs (or was about to), or UINT32_MAX. */
-uint32_t ebnn_engine_current(const engine *e)
-{
+uint32_t ebnn_engine_current(const engine *e) {
     const block *current = e->pending != NULL ? e->pending : e->previous;
     if (current == &e->resumed) {
         current = e->resume_block;
@@ -610,14 +591,12 @@ uint32_t ebnn_engine_current(const engine *e)
     return current == &e->idle ? UINT32_MAX : current->index;
 }
 
-function *ebnn_engine_function(engine *e, uint32_t index)
-{
+function *ebnn_engine_function(engine *e, uint32_t index) {
     return &e->functions[index];
 }
 
 /* Index of a new watched function, or UINT32_MAX without memory. Not while running. */
-uint32_t ebnn_engine_add_function(engine *e, uint32_t kind)
-{
+uint32_t ebnn_engine_add_function(engine *e, uint32_t kind) {
     function *grown = realloc(e->functions, (e->function_count + 1u) * sizeof(function));
     if (grown == NULL) {
         return UINT32_MAX;
@@ -629,8 +608,7 @@ uint32_t ebnn_engine_add_function(engine *e, uint32_t kind)
 }
 
 /* A call from outside: its frame closes, and the run stops, on arrival at `return_address`. */
-int ebnn_engine_open_call(engine *e, uint32_t index, uint32_t return_address, uint32_t sp)
-{
+int ebnn_engine_open_call(engine *e, uint32_t index, uint32_t return_address, uint32_t sp) {
     if (e->frames == MAX_FRAMES) {
         return 1;
     }
@@ -647,8 +625,7 @@ int ebnn_engine_open_call(engine *e, uint32_t index, uint32_t return_address, ui
 }
 
 /* The record of a dynamic instruction for Python to fill in; NULL when the table is full. */
-instruction *ebnn_engine_add_instruction(engine *e, uint32_t address)
-{
+instruction *ebnn_engine_add_instruction(engine *e, uint32_t address) {
     instruction *found = find_instruction(e, address);
     if (found != NULL) {
         return found;
@@ -670,7 +647,6 @@ instruction *ebnn_engine_add_instruction(engine *e, uint32_t address)
     return made;
 }
 
-instruction *ebnn_engine_instruction(engine *e, uint32_t index)
-{
+instruction *ebnn_engine_instruction(engine *e, uint32_t index) {
     return index < e->instruction_count ? e->instruction_list[index] : NULL;
 }

@@ -23,6 +23,7 @@ class State(ctypes.Structure):
         ("deadline", _u64),
         ("watched_return", _u32),
         ("alert", _u32),
+        ("attention", _u32),
         ("frames", _u32),
         ("stop", _u32),
         ("interrupt", _u32),
