@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +14,24 @@ import torch
 
 from ebnn import checkpoint
 from ebnn.architecture import InputSpec, parse
-from ebnn.data import load_dataset
+from ebnn.data import Dataset, load_dataset
 from ebnn.layers import BinaryConv2d, BinaryLinear, ConvPoolBlock, clip_latent_weights, sign
+from ebnn.network import from_checkpoint
 from ebnn.sim.errors import UserError
-from ebnn.training import TrainingSettings, predict, train
+from ebnn.training import TrainingProgress, TrainingSettings, predict, train
 
 ARCHITECTURE = "conv3x3-16 pool2, fc-32, fc-10"
 
 
 def train_digits(output: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ebnn.cli", "train", "--dataset", "digits"]
-    arguments = ["--arch", ARCHITECTURE, "--epochs", "6", "--out", str(output), *more]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    arguments = ["--arch", ARCHITECTURE, "--epochs", "6", "--threads", "1"]
+    return subprocess.run(
+        [*command, *arguments, "--out", str(output), *more],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_same_seed_same_checkpoint_bytes_and_another_seed_others(tmp_path: Path) -> None:
@@ -39,7 +47,7 @@ def test_same_seed_same_checkpoint_bytes_and_another_seed_others(tmp_path: Path)
 def test_a_small_network_learns_digits() -> None:
     dataset = load_dataset("digits")
     architecture = parse(ARCHITECTURE, InputSpec(*dataset.shape))
-    network = train(architecture, dataset, TrainingSettings(epochs=15, batch_samples=32))
+    network = train(architecture, dataset, TrainingSettings(epochs=15, batch_samples=32, threads=1))
     assert np.mean(predict(network, dataset.x_test) == dataset.y_test) > 0.85
 
 
@@ -47,7 +55,7 @@ def test_a_small_network_learns_digits() -> None:
 def test_other_kinds_of_input_learn_too(kind: str) -> None:
     dataset = load_dataset("digits")
     architecture = parse(ARCHITECTURE, InputSpec(*dataset.shape, kind=kind))
-    network = train(architecture, dataset, TrainingSettings(epochs=15, batch_samples=32))
+    network = train(architecture, dataset, TrainingSettings(epochs=15, batch_samples=32, threads=1))
     assert np.mean(predict(network, dataset.x_test) == dataset.y_test) > 0.8
 
 
@@ -95,9 +103,77 @@ def test_samples_of_another_shape_are_refused() -> None:
         )
 
 
-@pytest.mark.parametrize("option", ["--epochs", "--lr", "--batch"])
-def test_impossible_settings_exit_with_2_and_one_line(tmp_path: Path, option: str) -> None:
-    done = train_digits(tmp_path / "m", option, "0")
+def first_digits(count: int) -> Dataset:
+    dataset = load_dataset("digits")
+    return replace(dataset, x_train=dataset.x_train[:count], y_train=dataset.y_train[:count])
+
+
+def test_a_sample_left_over_behind_the_last_batch_is_no_error() -> None:
+    dataset = first_digits(65)
+    architecture = parse("fc-8, fc-10", InputSpec(*dataset.shape))
+    seen: list[TrainingProgress] = []
+    train(
+        architecture, dataset, TrainingSettings(epochs=2, batch_samples=16, threads=1), seen.append
+    )
+    assert [(state.epoch, state.step, state.steps) for state in seen] == [
+        (epoch, step, 4) for epoch in (0, 1) for step in (1, 2, 3, 4)
+    ]
+    with pytest.raises(UserError, match="at least 2 samples a batch"):
+        train(architecture, first_digits(1), TrainingSettings(epochs=1))
+
+
+def test_training_leaves_torchs_global_state_as_it_was() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    dataset = first_digits(64)
+    threads = torch.get_num_threads()
+    settings = TrainingSettings(epochs=1, threads=threads + 1)
+    train(parse("fc-10", InputSpec(*dataset.shape)), dataset, settings)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_learning_rate_beyond_reason_is_an_error_and_not_a_broken_network() -> None:
+    dataset = first_digits(64)
+    architecture = parse("fc-10", InputSpec(*dataset.shape))
+    settings = TrainingSettings(epochs=3, batch_samples=16, learning_rate=1e38)
+    with pytest.raises(UserError, match="lower --lr"):
+        train(architecture, dataset, settings)
+
+
+def test_json_reports_what_was_trained_and_how_well(tmp_path: Path) -> None:
+    done = train_digits(tmp_path / "m", "--json", "--epochs", "2")
+    result = json.loads(done.stdout)
+    assert result["settings"] == {
+        "epochs": 2,
+        "seed": 0,
+        "learning_rate": 0.005,
+        "batch_samples": 64,
+        "threads": 1,
+    }
+    network = from_checkpoint(checkpoint.load(tmp_path / "m"))
+    dataset = load_dataset("digits")
+    right = int((predict(network, dataset.x_test) == dataset.y_test).sum())
+    assert result["accuracy"] == {"correct": right, "total": 359}
+    assert done.stderr.splitlines()[0].startswith("epoch 1/2: loss ")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--epochs", "0"),
+        ("--lr", "nan"),
+        ("--batch", "0"),
+        ("--threads", "-1"),
+        ("--seed", "9" * 30),
+    ],
+)
+def test_impossible_settings_exit_with_2_and_one_line(
+    tmp_path: Path, option: str, value: str
+) -> None:
+    done = train_digits(tmp_path / "m", option, value)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert option in done.stderr

@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="default 0")
     parser.add_argument("--lr", type=float, default=5e-3, help="learning rate, default 0.005")
     parser.add_argument("--batch", type=int, default=64, help="samples a step, default 64")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="default: the cores at hand, at most 4"
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, help="checkpoint to write")
     parser.add_argument("--keep-latent", action="store_true", help="keep the float weights too")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -40,6 +43,10 @@ def run(args: argparse.Namespace) -> int:
     for name in ("epochs", "lr", "batch"):
         if not getattr(args, name) > 0:
             raise UserError(f"--{name} {getattr(args, name)}: must be more than 0")
+    if args.threads < 0:
+        raise UserError(f"--threads {args.threads}: must be 0 (the cores at hand) or more")
+    if not -(2**63) <= args.seed < 2**63:
+        raise UserError(f"--seed {args.seed}: must fit 64 bits")
     check_writable(args.out)
     dataset = load_dataset(args.dataset, args.data_dir)
     architecture = parse(args.arch, InputSpec(*dataset.shape, kind=args.input))
@@ -51,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("training needs PyTorch: pip install 'ebnn[train]'") from None
     from ebnn.training import TrainingSettings
 
-    settings = TrainingSettings(args.epochs, args.seed, args.lr, args.batch)
+    settings = TrainingSettings(args.epochs, args.seed, args.lr, args.batch, args.threads)
     result = train_and_save(architecture, dataset, settings, args.out, args.keep_latent)
     if args.json:
         print(json.dumps(result.to_dict(), indent=2))
