@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -149,6 +150,68 @@ def test_help_imports_neither_torch_nor_unicorn(module: str) -> None:
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert "argparse" in imported
     assert {"torch", "unicorn", "sklearn"} & imported == set()
+
+
+def install_script(
+    folder: Path, user_id: int, tools: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """toolchain/install.sh on a machine that lacks arm-none-eabi-gcc, with stand-ins for `tools`.
+
+    PATH holds them and nothing else but what the script needs, so there is no sudo of the machine.
+    """
+    bin_folder = folder / "bin"
+    bin_folder.mkdir()
+    for name in ("sh", "env", "cc", "as", "ld"):
+        real = shutil.which(name)
+        assert real is not None
+        (bin_folder / name).symlink_to(real)
+    for name, body in {"id": f"echo {user_id}", **tools}.items():
+        (bin_folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (bin_folder / name).chmod(0o755)
+    environment = {"PATH": str(bin_folder), "PYTHON": sys.executable}
+    script = ROOT / "toolchain" / "install.sh"
+    return subprocess.run(
+        [shutil.which("sh") or "sh", script],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+APT_LOG = 'echo "$@"'
+PACKAGES = "gcc-arm-none-eabi libnewlib-arm-none-eabi"
+
+
+def test_set_up_without_root_and_sudo_prints_one_command_and_stops(tmp_path: Path) -> None:
+    done = install_script(tmp_path, 1000, {"apt-get": "exit 9", "apt-cache": "exit 9"})
+    assert done.returncode == 2
+    commands = [line for line in done.stderr.splitlines() if "apt-get install" in line]
+    assert len(commands) == 1
+    assert PACKAGES in commands[0]
+
+
+@pytest.mark.parametrize(
+    ("user_id", "sudo"), [(0, {}), (1000, {"sudo": '[ "$1" = -n ] && shift; exec "$@"'})]
+)
+def test_set_up_installs_only_what_is_missing(
+    user_id: int, sudo: dict[str, str], tmp_path: Path
+) -> None:
+    tools = {"apt-get": APT_LOG, "apt-cache": "exit 0", "true": "exit 0", **sudo}
+    done = install_script(tmp_path, user_id, tools)
+    assert done.returncode == 0, done.stderr
+    (command,) = (line for line in done.stdout.splitlines() if " install " in line)
+    assert command.endswith(f"--no-install-recommends {PACKAGES}")
+    assert " update" not in done.stdout
+
+
+def test_set_up_updates_package_lists_that_lack_the_packages(tmp_path: Path) -> None:
+    done = install_script(tmp_path, 0, {"apt-get": APT_LOG, "apt-cache": "exit 100"})
+    assert done.returncode == 0, done.stderr
+    updated, installed = done.stdout.splitlines()[-2:]
+    assert updated.endswith(" update")
+    assert installed.endswith(PACKAGES)
 
 
 def test_every_package_folder_is_in_the_list_to_install() -> None:
