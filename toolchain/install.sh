@@ -45,10 +45,13 @@ echo "missing: $what"
 [ "${1:-}" != "--check" ] || exit 2
 
 by_hand() {
-    echo "Install it with this one command, then run make again:" >&2
-    echo "" >&2
-    echo "    sudo sh -c 'apt-get update && apt-get install -y --no-install-recommends $packages'" >&2
-    echo "" >&2
+    command="apt-get update && apt-get install -y --no-install-recommends $packages"
+    who=" as root"
+    if command -v sudo >/dev/null; then
+        who=""
+        command="sudo sh -c '$command'"
+    fi
+    printf 'Run this one command%s, then make again:\n\n    %s\n\n' "$who" "$command" >&2
     exit 2
 }
 
