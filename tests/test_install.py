@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -98,8 +97,7 @@ def test_the_source_archive_builds_the_same_package(
     made = run(sys.executable, "-c", build.format(str(tmp_path)), cwd=checkout)
     assert made.returncode == 0, made.stderr
     (archive_path,) = tmp_path.glob("*.tar.gz")
-    with tarfile.open(archive_path) as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(archive_path, tmp_path)
     (source,) = (path for path in tmp_path.iterdir() if path.is_dir())
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     built = run(*command, "--no-build-isolation", "-w", tmp_path, source, cwd=tmp_path)
