@@ -760,7 +760,7 @@ class Machine:
                     "cycles": spread([cycles for cycles, _ in samples]),
                     "instructions": spread([instructions for _, instructions in samples]),
                 }
-        error = model_error(self.core.name)
+        error = model_error(self.core.name, self.board.store_penalty_cycles)
         deepest = self.elf.function_at(self._state.lowest_sp_address)
         return RunRecord(
             {

@@ -60,10 +60,13 @@ def published_boards() -> dict[str, PublishedBoard]:
     return boards
 
 
-def model_error(core_name: str) -> ModelError | None:
-    """Error of a core's cycle rules at 0 wait states; None where nothing was validated.
+def model_error(core_name: str, store_penalty_cycles: int) -> ModelError | None:
+    """Error of a core's cycle rules at 0 wait states; None where this combination of core and
+    board parameter was not validated.
 
     The M4F is the M4 with an FPU: its integer rules are the M4's.
     """
     board = published_boards().get("cortex-m4" if core_name == "cortex-m4f" else core_name)
-    return None if board is None else board.error
+    if board is None or board.load_after_store_cycles != store_penalty_cycles:
+        return None
+    return board.error

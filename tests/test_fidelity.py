@@ -27,7 +27,13 @@ def test_error_against_published_boards_is_within_the_aim(
 @pytest.mark.parametrize("core", ["cortex-m0", "cortex-m7", "cortex-m33"])
 def test_core_without_a_measurement_states_no_error(core: str) -> None:
     assert core in CORES
-    assert model_error(core) is None
+    assert model_error(core, 0) is None
+
+
+def test_the_error_is_stated_only_for_the_board_parameter_it_was_measured_with() -> None:
+    assert model_error("cortex-m4f", 1) == published_boards()["cortex-m4"].error
+    assert model_error("cortex-m4f", 0) is None
+    assert model_error("cortex-m3", 0) == published_boards()["cortex-m3"].error
 
 
 def test_fidelity_page_shows_every_published_figure_and_its_error() -> None:
