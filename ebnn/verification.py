@@ -67,7 +67,7 @@ class Verification:
 
 
 def _emulated_name(board: Board) -> str:
-    return core_named(board.core).title.removeprefix("Cortex-") + " emulated"
+    return core_named(board.core).title.removeprefix("Cortex-") + ", emulated"
 
 
 def stage(
