@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from ebnn import checkpoint
 from ebnn.architecture import Architecture
 from ebnn.data import Dataset
-from ebnn.training import TrainingProgress, TrainingSettings, default_threads, predict, train
+from ebnn.training import TrainingProgress, TrainingSettings, predict, train
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,6 @@ def train_and_save(
     keep_latent: bool = False,
 ) -> TrainingResult:
     """Train, write the checkpoint to `output`, and evaluate on the whole test split."""
-    settings = replace(settings, threads=settings.threads or default_threads())
     with _Display(settings) as display:
         network = train(architecture, dataset, settings, display)
     metadata = {"dataset": dataset.name}

@@ -67,6 +67,13 @@ def test_training_batchnorm_is_pytorchs() -> None:
     torch.testing.assert_close(ours.running_var, theirs.running_var)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_sign_of_either_zero_is_plus_one(dtype: torch.dtype) -> None:
+    x = torch.tensor([-0.0, 0.0, -1e-30, 1e-30, -3.0, 2.0], dtype=dtype)
+    assert sign(x).dtype == dtype
+    assert sign(x).tolist() == [1, 1, -1, 1, -1, 1]
+
+
 @pytest.mark.parametrize("precision", ["highest", "medium"])
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
 def test_eval_convolution_is_exact_up_to_the_largest_sums(kernel: int, precision: str) -> None:

@@ -25,7 +25,7 @@ ARCHITECTURE = "conv3x3-16 pool2, fc-32, fc-10"
 
 def train_digits(output: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ebnn.cli", "train", "--dataset", "digits"]
-    arguments = ["--arch", ARCHITECTURE, "--epochs", "6", "--threads", "1"]
+    arguments = ["--arch", ARCHITECTURE, "--epochs", "6"]
     return subprocess.run(
         [*command, *arguments, "--out", str(output), *more],
         capture_output=True,
@@ -47,7 +47,7 @@ def test_same_seed_same_checkpoint_bytes_and_another_seed_others(tmp_path: Path)
 def test_a_small_network_learns_digits() -> None:
     dataset = load_dataset("digits")
     architecture = parse(ARCHITECTURE, InputSpec(*dataset.shape))
-    network = train(architecture, dataset, TrainingSettings(epochs=15, batch_samples=32, threads=1))
+    network = train(architecture, dataset, TrainingSettings(epochs=15, batch_samples=32))
     assert np.mean(predict(network, dataset.x_test) == dataset.y_test) > 0.85
 
 
@@ -55,7 +55,7 @@ def test_a_small_network_learns_digits() -> None:
 def test_other_kinds_of_input_learn_too(kind: str) -> None:
     dataset = load_dataset("digits")
     architecture = parse(ARCHITECTURE, InputSpec(*dataset.shape, kind=kind))
-    network = train(architecture, dataset, TrainingSettings(epochs=15, batch_samples=32, threads=1))
+    network = train(architecture, dataset, TrainingSettings(epochs=15, batch_samples=32))
     assert np.mean(predict(network, dataset.x_test) == dataset.y_test) > 0.8
 
 
@@ -112,9 +112,7 @@ def test_a_sample_left_over_behind_the_last_batch_is_no_error() -> None:
     dataset = first_digits(65)
     architecture = parse("fc-8, fc-10", InputSpec(*dataset.shape))
     seen: list[TrainingProgress] = []
-    train(
-        architecture, dataset, TrainingSettings(epochs=2, batch_samples=16, threads=1), seen.append
-    )
+    train(architecture, dataset, TrainingSettings(epochs=2, batch_samples=16), seen.append)
     assert [(state.epoch, state.step, state.steps) for state in seen] == [
         (epoch, step, 4) for epoch in (0, 1) for step in (1, 2, 3, 4)
     ]
@@ -166,7 +164,7 @@ def test_json_reports_what_was_trained_and_how_well(tmp_path: Path) -> None:
         ("--epochs", "0"),
         ("--lr", "nan"),
         ("--batch", "0"),
-        ("--threads", "-1"),
+        ("--threads", "0"),
         ("--seed", "9" * 30),
     ],
 )

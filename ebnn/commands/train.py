@@ -24,9 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="default 0")
     parser.add_argument("--lr", type=float, default=5e-3, help="learning rate, default 0.005")
     parser.add_argument("--batch", type=int, default=64, help="samples a step, default 64")
-    parser.add_argument(
-        "--threads", type=int, default=0, help="default: the cores at hand, at most 4"
-    )
+    parser.add_argument("--threads", type=int, default=1, help="default 1; weights depend on it")
     parser.add_argument("-o", "--out", type=Path, required=True, help="checkpoint to write")
     parser.add_argument("--keep-latent", action="store_true", help="keep the float weights too")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -40,11 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from ebnn.files import check_writable
     from ebnn.sim.errors import UserError
 
-    for name in ("epochs", "lr", "batch"):
+    for name in ("epochs", "lr", "batch", "threads"):
         if not getattr(args, name) > 0:
             raise UserError(f"--{name} {getattr(args, name)}: must be more than 0")
-    if args.threads < 0:
-        raise UserError(f"--threads {args.threads}: must be 0 (the cores at hand) or more")
     if not -(2**63) <= args.seed < 2**63:
         raise UserError(f"--seed {args.seed}: must fit 64 bits")
     check_writable(args.out)
