@@ -8,6 +8,13 @@ from numpy.typing import NDArray
 from ebnn.architecture import FLOAT_INPUT_MAX, InputSpec
 
 
+def samples_of(x: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.generic]:
+    """A data set's bytes as a network takes them: float32 from 0 to 1 for a `float` input."""
+    if spec.kind == "float":
+        return np.asarray(x.astype(np.float32) / np.float32(255), dtype=np.float32)
+    return x
+
+
 def prepare_input(x: NDArray[np.generic], spec: InputSpec) -> NDArray[np.float32]:
     """The integers that enter the first sum, as float32 of x's shape.
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ebnn.architecture import Architecture
 from ebnn.data import Dataset
+from ebnn.inputs import samples_of
 from ebnn.layers import clip_latent_weights
 from ebnn.network import BinaryNetwork, build
 from ebnn.sim.errors import UserError
@@ -126,7 +127,7 @@ def _train(
     network = build(architecture)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-    x, labels = samples_of(architecture, dataset.x_train), torch.tensor(dataset.y_train)
+    x, labels = network_input(architecture, dataset.x_train), torch.tensor(dataset.y_train)
     shuffle = torch.Generator().manual_seed(settings.seed)
     # Samples that do not fill the last batch sit out an epoch, another few each time: BatchNorm
     # over a handful of samples, or a single one, would teach little and cannot be computed.
@@ -175,11 +176,9 @@ def check_suits(architecture: Architecture, dataset: Dataset) -> None:
         )
 
 
-def samples_of(architecture: Architecture, x: NDArray[np.uint8]) -> Tensor:
-    """A data set's samples as the network takes them: a `float` input gets them from 0 to 1."""
-    tensor = torch.tensor(x)
-    if architecture.input.kind == "float":
-        tensor = tensor.float() / 255
+def network_input(architecture: Architecture, x: NDArray[np.uint8]) -> Tensor:
+    """A data set's samples as a tensor that the network takes."""
+    tensor = torch.tensor(samples_of(x, architecture.input))
     return tensor.contiguous(memory_format=torch.channels_last)
 
 
@@ -187,7 +186,7 @@ def samples_of(architecture: Architecture, x: NDArray[np.uint8]) -> Tensor:
 def predict(network: BinaryNetwork, x: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Classes int64 (N,) of samples (N, C, H, W) in eval mode."""
     network.eval()
-    samples = samples_of(network.architecture, x)
+    samples = network_input(network.architecture, x)
     batches = _batches(torch.arange(len(samples)), _FORWARD_SAMPLES)
     # numpy's argmax takes the first of equals, as every other stage does.
     scores = [network(samples[picked]).numpy() for picked in batches]

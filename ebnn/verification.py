@@ -18,7 +18,7 @@ from ebnn.emitter.folder import arena_bytes
 from ebnn.emulation import REGION, EmulatedChunk, Firmware, run_samples, worker_pool
 from ebnn.firmware import build_model
 from ebnn.host import build_host_model
-from ebnn.inputs import encode_input, input_bytes
+from ebnn.inputs import encode_input, input_bytes, samples_of
 from ebnn.lowered import LoweredNetwork
 from ebnn.sim.board import Board
 from ebnn.sim.core import core_named
@@ -84,7 +84,7 @@ def stage(
 
 def verify(
     network: LoweredNetwork,
-    x: NDArray[np.generic],
+    x: NDArray[np.uint8],
     labels: NDArray[np.integer[Any]],
     boards: Sequence[Board],
     folder: Path,
@@ -93,17 +93,18 @@ def verify(
     optimize: str = "-O3",
     on_progress: Callable[[str, int], None] = lambda stage, samples: None,
 ) -> Verification:
-    """Run the samples `x` (N, channels, height, width) through every stage below training.
+    """Run a data set's samples `x` (N, channels, height, width) through every stage below training.
 
     Emits and builds into `folder`. `on_progress` is called with a stage's name and the number of
     samples it has just finished. Raises what the toolchain and the emulator raise: a missing
     compiler, a budget that does not hold, a fault.
     """
     spec = network.architecture.input
-    golden = reference.run(network, x).predictions
+    values = samples_of(x, spec)
+    golden = reference.run(network, values).predictions
     stages = [stage("numpy", golden, labels, golden)]
     on_progress(stages[0].name, len(x))
-    samples = encode_input(x, spec)
+    samples = encode_input(values, spec)
     sources = folder / f"{lowering}-c"
     program = emit(network, sources, lowering)
     model = build_host_model(sources, network.architecture.classes, folder / "model-host.so")

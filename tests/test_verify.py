@@ -97,6 +97,23 @@ def test_samples_of_another_shape_are_refused(tmp_path: Path) -> None:
     assert "(1, 8, 8)" in done.stderr
 
 
+@pytest.mark.parametrize("kind", ["float", "bits"])
+def test_a_trained_network_of_another_input_keeps_its_accuracy_in_the_emulator(
+    tmp_path: Path, kind: str
+) -> None:
+    """Training and firmware must be fed the same: floats from 0 to 1, or bits."""
+    path, records = tmp_path / "m.safetensors", tmp_path / "r.json"
+    command = [sys.executable, "-m", "ebnn.cli", "train", "--dataset", "digits", "--json"]
+    options = ["--arch", "conv3x3-8 pool2, fc-10", "--input", kind, "--batch", "32"]
+    trained = subprocess.run(
+        [*command, *options, "--out", str(path)], capture_output=True, text=True, check=True
+    )
+    done = verify(path, "--board", "generic-m4f", "--samples", "1000", "--json", str(records))
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads(records.read_text())
+    assert record["accuracy"]["correct"] == json.loads(trained.stdout)["accuracy"]["correct"]
+
+
 def test_a_wrong_weight_in_the_firmware_would_show() -> None:
     """The comparison is against numpy's predictions: other predictions do not agree."""
     from ebnn.verification import stage

@@ -13,7 +13,7 @@ RAM = "15k"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--epochs", type=int, default=4, help="of training (default 4)")
+    parser.add_argument("--epochs", type=int, default=8, help="of training (default 8)")
     parser.add_argument("--seed", type=int, default=0, help="of training (default 0)")
     parser.add_argument("--data-dir", metavar="DIR", help="folder that holds MNIST's IDX files")
     parser.add_argument(
