@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
+from ebnn import tensor_files
 from ebnn.architecture import Architecture, ConvPool, InputSpec, fan_in, parse
-from ebnn.files import write_whole
 from ebnn.normalization import BatchNorm
 from ebnn.sim.errors import UserError
 
@@ -83,40 +80,13 @@ def save(checkpoint: Checkpoint, path: Path | str, keep_latent: bool = False) ->
             tensors[f"{index}.{name}"] = np.ascontiguousarray(
                 getattr(block.norm, name), dtype=np.float32
             )
-    write_whole(Path(path), _with_sorted_metadata(safetensors.numpy.save(tensors, metadata)))
-
-
-def _with_sorted_metadata(content: bytes) -> bytes:
-    """The library writes metadata in an order that differs between runs; ours must not."""
-    (header_bytes,) = struct.unpack_from("<Q", content)
-    header = json.loads(content[8 : 8 + header_bytes])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8 bytes
-    return struct.pack("<Q", len(text)) + text + content[8 + header_bytes :]
+    tensor_files.write(Path(path), tensors, metadata)
 
 
 def load(path: Path | str) -> Checkpoint:
     """Read a checkpoint. `UserError` when it is missing, corrupt or something else."""
     path = Path(path)
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "does not exist"
-        raise UserError(f"checkpoint {path} {problem}: give a file written by `ebnn train`")
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise UserError(
-            f"checkpoint {path} is not a readable safetensors file ({error}): "
-            "write it again with `ebnn train`"
-        ) from error
-    if metadata.get("format") != FORMAT:
-        found = metadata.get("format")
-        raise UserError(
-            f"checkpoint {path} is not an {FORMAT} file (its format: {found}): "
-            "give a file written by `ebnn train`"
-        )
+    tensors, metadata = tensor_files.read(path, "checkpoint", FORMAT, "ebnn train")
     try:
         architecture, epsilon = _read_metadata(metadata)
         blocks = tuple(
