@@ -19,14 +19,13 @@ pip() {
     PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv_python" -m pip "$@" </dev/null
 }
 
-# Where pip would take a CUDA build of PyTorch (several GB), take PyTorch's own CPU build
-# (200 MB) instead: nothing here uses a GPU. Where pip has a CPU build already, ask nobody else.
-# With an index already chosen by PIP_EXTRA_INDEX_URL, that choice stands.
+# Nothing here uses a GPU: say so before pip takes a CUDA build of PyTorch (several GB). Where pip's
+# own settings already lead it to a CPU build (200 MB), or PIP_EXTRA_INDEX_URL is set, say nothing.
 if [ -z "${PIP_EXTRA_INDEX_URL:-}" ] &&
     pip install --dry-run --quiet --no-deps --report - -c constraints.txt torch 2>/dev/null |
     grep -q -i -E '"(nvidia|cuda)-'; then
-    export PIP_EXTRA_INDEX_URL="https://download.pytorch.org/whl/cpu"
-    echo "taking PyTorch's CPU build from $PIP_EXTRA_INDEX_URL"
+    echo "note: pip is about to download PyTorch with CUDA, several GB; to avoid that, stop here," \
+        "set PIP_EXTRA_INDEX_URL to PyTorch's CPU package index, and run make again" >&2
 fi
 
 echo "installing the package with its training and development extras into .venv"
