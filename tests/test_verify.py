@@ -114,8 +114,7 @@ def test_a_trained_network_of_another_input_keeps_its_accuracy_in_the_emulator(
     assert record["accuracy"]["correct"] == json.loads(trained.stdout)["accuracy"]["correct"]
 
 
-def test_a_wrong_weight_in_the_firmware_would_show() -> None:
-    """The comparison is against numpy's predictions: other predictions do not agree."""
+def test_agreement_is_counted_against_numpy_and_accuracy_against_the_labels() -> None:
     from ebnn.verification import stage
 
     golden = np.array([1, 2, 3])
