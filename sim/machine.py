@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from . import engine as stops
 from . import unicorn_library as uc
 from .board import Board
-from .core import MODEL_VERSION, Core, core_named
-from .cost import BoardTiming, block_cost
-from .costs import CostModel
+from .core import Core, core_named
+from .cost import BoardTiming
+from .counting import Counting
 from .default_board import default_board
 from .elf import Elf, Symbol
-from .engine import make_engine
 from .errors import UserError
-from .faults import BudgetExceeded, Fault, Place, RamExceeded, RamUse
-from .memory_use import check_placement, check_static, flash_bytes, static_bytes, static_end
+from .faults import BudgetExceeded, Fault, Place, RamUse
+from .memory_map import MemoryMap
+from .memory_use import check_placement, check_static, static_bytes, static_end
 from .peripherals import (
     CCR,
     CCR_DIV_0_TRP,
@@ -31,17 +30,21 @@ from .peripherals import (
     PPB_START,
     Peripherals,
 )
-from .published import model_error
-from .record import SCHEMA, RegionRun, RunRecord, spread
+from .record import RegionRun, RunRecord, spread
+from .refusals import (
+    fpu_is_off,
+    missing_on_core,
+    place_of,
+    refused_access,
+    refused_by_unicorn,
+    refused_growth,
+)
+from .run_record import run_record
 from .semihosting import Exit, Semihosting
-from .sizes import format_limit
-from .thumb import Kind
-from .thumb_decode import decode
-from .unaligned import UNALIGNED, carry_out, decode_access
+from .unaligned import carry_out, decode_access
 
-_PAGE = 1024
 # LR of a call from outside points here: external RAM, executable and unmapped on every board.
-_RETURN_PAGE = 0x9FFFFC00
+_RETURN_PAGE, _RETURN_PAGE_BYTES = 0x9FFFFC00, 1024
 _SLICE_CYCLES = 100_000_000  # how often a run comes back to look at the clock and for Ctrl-C
 _INTERRUPT_SVC, _INTERRUPT_UNALIGNED, _INTERRUPT_BKPT = 2, 4, 7
 _INTERRUPT_EXCEPTION_RETURN, _INTERRUPT_NO_FPU = 8, 17
@@ -52,6 +55,7 @@ _FPU_ENABLED = 0xF << 20
 class Snapshot:
     """Registers and memories of one moment; what was counted is not part of it."""
 
+    pc: int
     context: bytes
     memories: tuple[tuple[int, bytes], ...]
     words: dict[int, int]
@@ -98,41 +102,34 @@ class Machine:
         self.core: Core = core_named(core_name)
         self.board = board or default_board(self.elf, self.core.name)
         check_placement(self.elf, self.board)
-        ram = self.board.ram
-        if ram_bytes is not None and ram_bytes > ram.size_bytes:
-            raise UserError(
-                f"--ram {format_limit(ram_bytes)}: {self.board.name} has only "
-                f"{format_limit(ram.size_bytes)}: give less, or another board"
-            )
-        self.ram_bytes = ram_bytes or ram.size_bytes
-        self._ram_end = ram.address + self.ram_bytes
         self.max_cycles = max_cycles
         self.timeout_seconds = timeout_seconds
+        self.fault: Fault | None = None
+        self.exit_code = 0
         self._ended: UserError | None = None
-        self._fault: Fault | None = None
-        self._exit_code = 0
+        self._cpu = uc.Cpu(self.core.name)
+        self._memory = MemoryMap(self._cpu, self.board, ram_bytes)
+        self.ram_bytes = self._memory.ram_bytes
+        check_static(self.elf, self.board, self.ram_bytes)
         self._static_end = (static_end(self.elf, self.board) + 7) & ~7
         self._static_bytes = (static_bytes(self.elf, self.board) + 7) & ~7
-        check_static(self.elf, self.board, self.ram_bytes)
-        self._cpu = uc.Cpu(self.core.name)
-        self._board_timing = BoardTiming(self.board.store_penalty_cycles)
-        self._map_memories()
-        self._costs = CostModel(self.core, self._board_timing, self._cpu.read)
-        self._engine = make_engine(engine, self._cpu, self._costs.fill)
-        self._state = self._engine.state
+        self._counting = Counting(
+            self._cpu, self.core, BoardTiming(self.board.store_penalty_cycles), engine
+        )
+        self._engine, self._state = self._counting.engine, self._counting.state
         self._engine.install()
         self._memory_callback = uc.MEMORY_CALLBACK(self._on_invalid_access)
         self._cpu.hook(uc.HOOK_MEM_INVALID, self._memory_callback)
         self._access_pc = 0
-        self._peripherals = Peripherals(self.core.name, self._cycles_at_access, self._on_register)
+        self._peripherals = Peripherals(
+            self.core.name, lambda: self._counting.cycles_before(self._access_pc), self._on_register
+        )
         self._cpu.map_callbacks(
             PPB_START, PPB_BYTES, self._peripherals.read, self._peripherals.write
         )
+        self._cpu.map(_RETURN_PAGE, _RETURN_PAGE_BYTES, uc.PROT_READ | uc.PROT_EXEC)
+        self._cpu.write(_RETURN_PAGE, b"\xfe\xe7" * (_RETURN_PAGE_BYTES // 2))
         self._semihosting = Semihosting(self._cpu.read, output or sys.stdout, errors or sys.stderr)
-        self._unaligned_cycles = 0
-        self._causes: dict[int, str] = {}  # of dynamic instructions, by address
-        self._partial: Counter[str] = Counter()
-        self._partial_cycles = self._partial_instructions = 0
         self._call_function = self._engine.add_function(stops.FUNCTION_CALL)
         self._regions: dict[str, int] = {}
         for name in regions:
@@ -143,42 +140,17 @@ class Machine:
 
     # --- set up ---------------------------------------------------------------------------
 
-    def _map_memories(self) -> None:
-        cpu, first_ram = self._cpu, self.board.ram
-        for memory in self.board.memories:
-            if memory.kind == "flash":
-                cpu.map(memory.address, memory.size_bytes, uc.PROT_READ | uc.PROT_EXEC)
-                # Erased flash: run into it, and the core meets an undefined instruction.
-                cpu.write(memory.address, b"\xff" * memory.size_bytes)
-            elif memory is not first_ram:
-                cpu.map(memory.address, memory.size_bytes, uc.PROT_ALL)
-        whole_bytes = self.ram_bytes - self.ram_bytes % _PAGE
-        if whole_bytes:
-            cpu.map(first_ram.address, whole_bytes, uc.PROT_ALL)
-        self._last_page = first_ram.address + whole_bytes
-        self._last_page_bytes = bytearray(_PAGE)
-        if whole_bytes < self.ram_bytes:
-            cpu.map_callbacks(self._last_page, _PAGE, self._read_last_page, self._write_last_page)
-        cpu.map(_RETURN_PAGE, _PAGE, uc.PROT_READ | uc.PROT_EXEC)
-        cpu.write(_RETURN_PAGE, b"\xfe\xe7" * (_PAGE // 2))
-
-    def _read_last_page(self, offset: int, size: int) -> int:
-        return int.from_bytes(self._last_page_bytes[offset : offset + size], "little")
-
-    def _write_last_page(self, offset: int, size: int, value: int) -> None:
-        mask = (1 << 8 * size) - 1
-        self._last_page_bytes[offset : offset + size] = (value & mask).to_bytes(size, "little")
-
     def _load(self) -> None:
         for segment in self.elf.segments:
             if segment.data:
                 self._cpu.write(segment.load_address, segment.data)
 
     def _watch_heap(self) -> None:
-        for name in ("_sbrk", "sbrk", "_sbrk_r"):
+        for name in ("_sbrk", "sbrk"):
             symbol = self.elf.symbols.get(name)
-            if symbol is not None and symbol.is_function and name != "_sbrk_r":
-                self._costs.entries[symbol.address] = self._engine.add_function(stops.FUNCTION_SBRK)
+            if symbol is not None and symbol.is_function:
+                index = self._engine.add_function(stops.FUNCTION_SBRK)
+                self._counting.costs.entries[symbol.address] = index
                 return
 
     def watch(self, name: str) -> None:
@@ -191,19 +163,19 @@ class Machine:
             return
         index = self._engine.add_function(stops.FUNCTION_REGION)
         self._regions[name] = index
-        self._costs.entries[symbol.address & ~1] = index
+        self._counting.costs.entries[symbol.address & ~1] = index
 
     def _reset(self) -> None:
         """What the core does at reset: SP and PC from the vector table (ARMv7-M ARM B1.5.5)."""
         sp, pc = self._vectors()
         self.initial_sp = sp
         self.stack_top_moved_from: int | None = None
-        if sp > self._ram_end and self.board.ram.address < sp <= self.board.ram.end:
+        if sp > self._memory.ram_end and self.board.ram.address < sp <= self.board.ram.end:
             self.stack_top_moved_from = sp
-            sp = self._ram_end & ~7
+            sp = self._memory.ram_end & ~7
         self._stack_top = sp
         state = self._state
-        state.ram_end = self._ram_end
+        state.ram_end = self._memory.ram_end
         state.stack_floor = self._static_end
         state.stack_top = sp
         state.lowest_sp = sp
@@ -232,18 +204,18 @@ class Machine:
                 f"{self.elf.entry:#010x} lies outside the memories of {self.board.name}"
             )
         self._vector_table = flash.address
-        return self._ram_end & ~7, entry
+        return self._memory.ram_end & ~7, entry
 
     # --- looking at it --------------------------------------------------------------------
 
     @property
     def cycles(self) -> int:
         """Cycles counted so far."""
-        return int(self._state.cycles) - self._partial_cycles
+        return self._counting.cycles
 
     @property
     def instructions(self) -> int:
-        return int(self._state.instructions) - self._partial_instructions
+        return self._counting.instructions
 
     def symbol(self, name: str) -> Symbol:
         """The ELF's symbol `name`; `UserError` when it has none."""
@@ -351,42 +323,21 @@ class Machine:
 
     def snapshot(self) -> Snapshot:
         """Registers and RAM as they are now."""
-        context = self._cpu.save_context()
-        import ctypes
-
-        size_bytes = self._cpu.library.uc_context_size(self._cpu.handle)
-        raw = ctypes.string_at(context, size_bytes)
-        self._cpu.library.uc_context_free(context)
-        memories = []
-        for memory in self.board.memories:
-            if memory.kind == "ram":
-                size = (
-                    self._last_page - memory.address
-                    if memory is self.board.ram
-                    else memory.size_bytes
-                )
-                if size:
-                    memories.append((memory.address, self._cpu.read(memory.address, size)))
-        words = dict(self._peripherals.words)
-        words[-1] = self._pc
-        return Snapshot(raw + bytes(self._last_page_bytes), tuple(memories), words)
+        return Snapshot(
+            self._pc,
+            self._cpu.context_bytes(),
+            self._memory.save_ram(),
+            dict(self._peripherals.words),
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Back to a snapshot; counts, peaks and regions go on from where they are."""
-        import ctypes
-
-        context = self._cpu.save_context()
-        raw, page = snapshot.context[:-_PAGE], snapshot.context[-_PAGE:]
-        ctypes.memmove(context, raw, len(raw))
-        self._cpu.restore_context(context)
-        self._cpu.library.uc_context_free(context)
-        for address, data in snapshot.memories:
-            self._cpu.write(address, data)
-        self._last_page_bytes[:] = page
-        words = dict(snapshot.words)
-        self._pc = words.pop(-1)
-        self._peripherals.words.clear()
-        self._peripherals.words.update(words)
+        self._pc = snapshot.pc
+        self._cpu.set_context_bytes(snapshot.context)
+        self._memory.restore_ram(snapshot.memories)
+        words = self._peripherals.words
+        words.clear()
+        words.update(snapshot.words)
         self._set_fpu_alert(words.get(CPACR, 0))
         self._state.trap_divide = bool(words.get(CCR, 0) & CCR_DIV_0_TRP)
         self._engine.jump()
@@ -422,7 +373,7 @@ class Machine:
                 if stop in (stops.STOP_RETURNED, stops.STOP_ARRIVED):
                     return
                 if stop == stops.STOP_UNHOOKED:
-                    self._hook_block()
+                    self._counting.hook_current_block()
                 elif stop == stops.STOP_DEADLINE:
                     if limit is not None and state.cycles >= limit:
                         self._end(
@@ -449,90 +400,16 @@ class Machine:
     def _end(self, error: UserError) -> None:
         """The run is over, badly: keep what the record needs, count only what ran, raise."""
         self._ended = error
-        self._exit_code = error.exit_code
+        self.exit_code = error.exit_code
         if isinstance(error, Fault):
-            self._fault = error
-            self._discount_rest_of_block(error.place.pc)
+            self.fault = error
+            self._counting.discount_rest_of_block(error.place.pc)
         raise error
-
-    def _discount_rest_of_block(self, pc: int) -> None:
-        current = self._engine.current()
-        if current == stops.NO_BLOCK:
-            return
-        block = self._costs.blocks[current]
-        if not any(one.address == pc for one in block.instructions) or self._state.stop in (
-            stops.STOP_NO_FPU,
-            stops.STOP_STACK,
-        ):
-            return
-        earlier = [one for one in block.instructions if one.address < pc]
-        self._partial.update(block.cost.stalls)
-        self._partial_instructions = len(block.instructions)
-        self._partial_cycles = block.cost.cycles
-        if earlier:
-            cost = block_cost(self.core, self._board_timing, earlier, block.before)
-            self._partial.subtract(cost.stalls)
-            self._partial_instructions -= len(earlier)
-            self._partial_cycles -= cost.cycles
-
-    def _hook_block(self) -> None:
-        """Hook the dynamic instructions of the block about to run, and translate it anew."""
-        index = self._engine.current()
-        block = self._costs.blocks[index]
-        missing = [
-            at for at in self._costs.watched_instructions(block) if at not in self._costs.hooked
-        ]
-        dynamic = {one.address: one for one in block.cost.dynamic}
-        by_address = {one.address: one for one in block.instructions}
-        from .core import missing_feature
-
-        for address in missing:
-            record = self._engine.add_instruction(address)
-            if record is None:
-                raise UserError(f"{self.elf.path}: too many conditional instructions to follow")
-            instruction = by_address[address]
-            record.address = address
-            if missing_feature(self.core, instruction):
-                record.kind = stops.KIND_ILLEGAL
-            else:
-                cost = dynamic[address]
-                if cost.kind == "executed":
-                    record.kind = stops.KIND_EXECUTED
-                    record.cycles = cost.extra_cycles
-                else:
-                    timing = self.core.timing
-                    record.kind = (
-                        stops.KIND_DIVIDE if cost.kind == "divide" else stops.KIND_LONG_MULTIPLY
-                    )
-                    record.is_signed = cost.is_signed
-                    record.dividend = uc.REG_R0 + cost.dividend
-                    record.divisor = uc.REG_R0 + cost.divisor
-                    record.least_cycles = timing.divide_least
-                    record.most_cycles = timing.divide_most
-                    record.cycles = int(instruction.kind is Kind.MULTIPLY_LONG_ACCUMULATE)
-                    executed = [
-                        d
-                        for d in block.cost.dynamic
-                        if d.address == address and d.kind == "executed"
-                    ]
-                    record.executed_cycles = sum(d.extra_cycles for d in executed)
-            self._causes.setdefault(address, dynamic[address].cause if address in dynamic else "")
-            self._costs.hooked.add(address)
-            self._engine.hook_instructions(address, address)
-        last = block.instructions[-1]
-        self._cpu.forget_translation(block.address, last.address + last.size)
-        for number, other in enumerate(self._costs.blocks):
-            if other.address == block.address:
-                self._engine.block(number).flags &= ~stops.FLAG_UNHOOKED
 
     # --- what stops a run -----------------------------------------------------------------
 
     def _place(self, pc: int) -> Place:
-        from .lines import source_line
-
-        function = self.elf.function_at(pc)
-        line = source_line(self.elf, pc)
-        return Place(pc, function.name if function else None, *(line or (None, None)))
+        return place_of(self.elf, pc)
 
     def _on_invalid_access(
         self, _uc: Any, kind: int, address: int, size: int, _value: int, _user: Any
@@ -540,12 +417,12 @@ class Machine:
         """Unicorn: an access to memory that is unmapped or protected. True lets it happen."""
         try:
             pc = self._cpu.register(uc.REG_PC)
-            is_data = kind in (uc.MEM_READ_PROT, uc.MEM_WRITE_PROT)
-            if is_data and PPB_START <= address < PPB_START + PPB_BYTES:
-                self._access_pc = pc
-                return True
-            if is_data and self._last_page <= address and address + size <= self._ram_end:
-                return True
+            if kind in (uc.MEM_READ_PROT, uc.MEM_WRITE_PROT):
+                if PPB_START <= address < PPB_START + PPB_BYTES:
+                    self._access_pc = pc
+                    return True
+                if self._memory.allows_in_last_page(address, size):
+                    return True
             if self._ended is None:
                 self._ended = self._refused_access(kind, address, size, pc)
         except BaseException as error:
@@ -553,45 +430,23 @@ class Machine:
         return False
 
     def _refused_access(self, kind: int, address: int, size: int, pc: int) -> UserError:
-        reads = kind in (uc.MEM_READ_UNMAPPED, uc.MEM_READ_PROT)
-        fetches = kind in (uc.MEM_FETCH_UNMAPPED, uc.MEM_FETCH_PROT)
-        what = "fetch from" if fetches else "load from" if reads else "store to"
-        place = self._place(pc)
-        ram = self.board.ram
-        if not fetches and ram.address <= address < ram.end and address + size > self._ram_end:
-            use = self.ram_use()
-            grew = "access"
-            if self._state.heap_break and address < self._state.heap_break:
-                grew = "heap"
-            return RamExceeded(
-                grew,  # type: ignore[arg-type]
-                f"{what} {address:#010x}",
-                place,
-                address + size - self._ram_end,
-                self.ram_bytes,
-                use,
-                address,
-            )
-        if kind == uc.MEM_WRITE_PROT:
-            return Fault("write-to-flash", f"store to flash at {address:#010x}", place, address)
-        where = "no memory there"
-        if 0x40000000 <= address < 0x60000000:
-            where = "the board's peripherals are not modelled"
-        if fetches:
-            return Fault("unmapped", f"jump to {address:#010x}: {where}", place, address)
-        return Fault("unmapped", f"{what} {address:#010x}: {where}", place, address)
+        return refused_access(
+            kind,
+            address,
+            size,
+            self._place(pc),
+            self.board,
+            self.ram_bytes,
+            self.ram_use(),
+            int(self._state.heap_break),
+        )
 
     def _stopped_by_itself(self, error: int) -> None:
-        place = self._place(self._pc)
-        if error == uc.ERR_INSN_INVALID:
-            code = self._instruction_bytes()
-            self._end(Fault("undefined", f"undefined instruction {code.hex()}", place))
-        if error == uc.ERR_OK:
-            self._end(
-                Fault("no-wake-up", "waits for an interrupt (WFI or WFE) that cannot come", place)
+        self._end(
+            refused_by_unicorn(
+                error, self._cpu.error_text(error), self._instruction_bytes(), self._place(self._pc)
             )
-        reason = self._cpu.library.uc_strerror(error).decode()
-        self._end(Fault("exception", f"the core stopped: {reason}", place))
+        )
 
     def _instruction_bytes(self) -> bytes:
         try:
@@ -603,53 +458,15 @@ class Machine:
     def _refuse(self, stop: int) -> None:
         place = self._place(self._pc)
         if stop == stops.STOP_ILLEGAL:
-            from .core import missing_feature
-
-            code = self._cpu.read(self._pc, 4)
-            lacks = missing_feature(self.core, decode(code, self._pc))
-            kind = "undefined" if decode(code, self._pc).kind is Kind.UNDEFINED else "not-on-core"
-            self._end(
-                Fault(
-                    kind,
-                    f"{self.core.title} cannot run the instruction "
-                    f"{self._instruction_bytes().hex()}: it lacks {lacks}",
-                    place,
-                )
-            )
+            self._end(missing_on_core(self.core, self._instruction_bytes(), place))
         if stop == stops.STOP_NO_FPU:
-            block = self._costs.blocks[self._engine.current()]
+            block = self._counting.current_block()
+            assert block is not None
             at = next(i.address for i in block.instructions if "fp" in i.feature)
-            self._end(
-                Fault(
-                    "no-fpu",
-                    "floating-point instruction while the FPU is off: set CPACR's CP10 and CP11",
-                    self._place(at),
-                )
-            )
+            self._end(fpu_is_off(self._place(at)))
         if stop == stops.STOP_DIVIDE:
             self._end(Fault("divide-by-zero", "division by zero with CCR.DIV_0_TRP set", place))
-        use = self.ram_use()
-        over_by = use.total - self.ram_bytes
-        if stop == stops.STOP_STACK and over_by <= 0:
-            into = "the heap" if self._state.heap_break else "static data"
-            by = self._state.stack_floor - self._state.lowest_sp
-            self._end(
-                Fault("stack-overflow", f"the stack runs {by} bytes into {into}; {use}", place)
-            )
-        if stop == stops.STOP_STACK:
-            self._end(
-                RamExceeded(
-                    "stack",
-                    "the stack grows into other data",
-                    place,
-                    over_by,
-                    self.ram_bytes,
-                    use,
-                    self._state.lowest_sp,
-                )
-            )
-        over_by = max(over_by, self._state.heap_break - self._ram_end, 1)
-        self._end(RamExceeded("heap", "_sbrk grows the heap", place, over_by, self.ram_bytes, use))
+        self._end(refused_growth(stop, self._state, place, self.ram_bytes, self.ram_use()))
 
     def _interrupt(self, number: int) -> None:
         cpu, pc = self._cpu, self._pc
@@ -688,36 +505,14 @@ class Machine:
                 Fault("unaligned", "unaligned access that this core refuses", self._place(pc))
             )
             return
-        kind = self._why_refused(access.address, access.size_bytes, access.is_load)
+        kind = self._memory.why_refused(access.address, access.size_bytes, access.is_load)
         if kind is not None:
             self._end(self._refused_access(kind, access.address, access.size_bytes, pc))
-        extra = self.core.timing.unaligned_access * carry_out(self._cpu, access)
-        self._unaligned_cycles += extra
-        self._state.cycles += extra
+        self._counting.add_unaligned(carry_out(self._cpu, access))
         self._pc = pc + access.instruction_bytes
         self._engine.resume(self._pc)
 
-    def _why_refused(self, address: int, size: int, is_load: bool) -> int | None:
-        """Unicorn's kind of the invalid access that this one would be; None where it is allowed."""
-        for memory in self.board.memories:
-            end = self._ram_end if memory is self.board.ram else memory.end
-            if memory.address <= address and address + size <= end:
-                if memory.kind == "flash" and not is_load:
-                    return uc.MEM_WRITE_PROT
-                return None
-        return uc.MEM_READ_UNMAPPED if is_load else uc.MEM_WRITE_UNMAPPED
-
     # --- the core's own registers ---------------------------------------------------------
-
-    def _cycles_at_access(self) -> int:
-        """Cycles before the instruction that is accessing a register now."""
-        current = self._engine.current()
-        if current == stops.NO_BLOCK:
-            return self.cycles
-        block = self._costs.blocks[current]
-        whole = int(self._engine.block(current).cycles)
-        so_far = block.cycles_before(self.core, self._board_timing, self._access_pc)
-        return self.cycles - whole + so_far
 
     def _on_register(self, address: int, value: int) -> None:
         if address == CPACR:
@@ -733,65 +528,31 @@ class Machine:
 
     def stalls(self) -> dict[str, int]:
         """Cycles beyond one for each instruction, by cause; instructions plus these are cycles."""
-        found: Counter[str] = Counter()
-        for index, block in enumerate(self._costs.blocks):
-            counted = self._engine.block(index)
-            count, taken = counted.count, counted.taken
-            for cause, cycles in block.cost.stalls.items():
-                found[cause] += cycles * count
-            found[block.cost.taken_cause] += block.cost.taken_cycles * taken
-            if block.entered_by_branch:
-                found[block.cost.entry_cause] += block.cost.entry_cycles * count
-        for instruction in self._engine.instructions():
-            found[self._causes.get(instruction.address, "")] += instruction.extra
-        found[UNALIGNED] += self._unaligned_cycles
-        found.subtract(self._partial)
-        return {cause: cycles for cause, cycles in sorted(found.items()) if cycles}
+        return self._counting.stalls()
 
-    def record(self) -> RunRecord:
-        """The run record: cycles, regions, memory, fault; see record.schema.json."""
-        use = self.ram_use()
-        regions = {}
+    def regions(self) -> dict[str, dict[str, Any]]:
+        """The run record's `regions`: those that have returned at least once."""
+        found = {}
         for name, index in self._regions.items():
             samples = self._engine.samples(index)
             if samples:
-                regions[name] = {
+                found[name] = {
                     "count": int(self._engine.function(index).count),
                     "cycles": spread([cycles for cycles, _ in samples]),
                     "instructions": spread([instructions for _, instructions in samples]),
                 }
-        error = model_error(self.core.name, self.board.store_penalty_cycles)
-        deepest = self.elf.function_at(self._state.lowest_sp_address)
-        return RunRecord(
-            {
-                "schema": SCHEMA,
-                "kind": "sim",
-                "elf": {"path": str(self.elf.path), "sha256": self.elf.sha256},
-                "core": self.core.name,
-                "board": self.board.name,
-                "clock_hz": self.board.clock_hz,
-                "model": {
-                    "version": MODEL_VERSION,
-                    "wait_states": 0,  # all that version 1 models, whatever the board's flash has
-                    "store_penalty_cycles": self._board_timing.store_penalty_cycles,
-                    "error": asdict(error) if error else None,
-                },
-                "engine": self._engine.name,
-                "cycles": self.cycles,
-                "instructions": self.instructions,
-                "stalls": self.stalls(),
-                "regions": regions,
-                "memory": {
-                    "flash": flash_bytes(self.elf, self.board),
-                    "static": use.static,
-                    "heap": use.heap,
-                    "stack": use.stack,
-                    "ram": use.total,
-                    "ram_limit": self.ram_bytes,
-                    "deepest_function": deepest.name if deepest else None,
-                    "stack_top_moved_from": self.stack_top_moved_from,
-                },
-                "fault": self._fault.record() if self._fault else None,
-                "exit": self._exit_code,
-            }
-        )
+        return found
+
+    @property
+    def deepest_function(self) -> str | None:
+        """The function that took the stack to its peak."""
+        function = self.elf.function_at(self._state.lowest_sp_address)
+        return function.name if function else None
+
+    @property
+    def engine_name(self) -> str:
+        return self._engine.name
+
+    def record(self) -> RunRecord:
+        """The run record: cycles, regions, memory, fault; see record.schema.json."""
+        return run_record(self)

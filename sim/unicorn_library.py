@@ -239,6 +239,23 @@ class Cpu:
     def stop(self) -> None:
         self.library.uc_emu_stop(self.handle)
 
+    def error_text(self, code: int) -> str:
+        text: bytes = self.library.uc_strerror(code)
+        return text.decode()
+
+    def context_bytes(self) -> bytes:
+        """Every register, for `set_context_bytes` of this same core."""
+        context = self.save_context()
+        raw = ctypes.string_at(context, self.library.uc_context_size(self.handle))
+        self.library.uc_context_free(context)
+        return raw
+
+    def set_context_bytes(self, raw: bytes) -> None:
+        context = self.save_context()
+        ctypes.memmove(context, raw, len(raw))
+        self.restore_context(context)
+        self.library.uc_context_free(context)
+
     def save_context(self) -> Any:
         context = ctypes.c_void_p()
         self._check(self.library.uc_context_alloc(self.handle, ctypes.byref(context)))

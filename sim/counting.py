@@ -1,0 +1,143 @@
+"""Counts a run: an engine that adds up, the cost model it asks, and what both come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from . import engine as stops
+from . import unicorn_library as uc
+from .core import Core, missing_feature
+from .cost import BoardTiming, block_cost
+from .costs import CostedBlock, CostModel
+from .engine import Engine, make_engine
+from .errors import UserError
+from .thumb import Kind
+from .unaligned import UNALIGNED
+
+
+class Counting:
+    """Cycles, instructions and stalls of what `cpu` runs as `core`.
+
+    `engine` counts while it runs; `state` is its plain state. Cycles that are settled here, outside
+    of any block (`add`), are in the totals too.
+    """
+
+    def __init__(self, cpu: uc.Cpu, core: Core, timing: BoardTiming, engine: str) -> None:
+        self._cpu = cpu
+        self._core = core
+        self._timing = timing
+        self.costs = CostModel(core, timing, cpu.read)
+        self.engine: Engine = make_engine(engine, cpu, self.costs.fill)
+        self.state: Any = self.engine.state
+        self._causes: dict[int, str] = {}  # of dynamic instructions, by address
+        self._added: Counter[str] = Counter()
+        self._partial_cycles = self._partial_instructions = 0
+
+    @property
+    def cycles(self) -> int:
+        return int(self.state.cycles) - self._partial_cycles
+
+    @property
+    def instructions(self) -> int:
+        return int(self.state.instructions) - self._partial_instructions
+
+    def add(self, cause: str, cycles: int) -> None:
+        """Cycles that an event outside of the blocks' costs takes."""
+        self._added[cause] += cycles
+        self.state.cycles += cycles
+
+    def current_block(self) -> CostedBlock | None:
+        """The block that runs or was about to; None where nothing has run yet."""
+        current = self.engine.current()
+        return None if current == stops.NO_BLOCK else self.costs.blocks[current]
+
+    def cycles_before(self, pc: int) -> int:
+        """Cycles up to, and without, the instruction at `pc` of the block that runs."""
+        block = self.current_block()
+        if block is None:
+            return self.cycles
+        whole = int(self.engine.block(self.engine.current()).cycles)
+        return self.cycles - whole + block.cycles_before(self._core, self._timing, pc)
+
+    def add_unaligned(self, accesses: int) -> None:
+        """The cost of an access that was split into so many more."""
+        self.add(UNALIGNED, self._core.timing.unaligned_access * accesses)
+
+    def discount_rest_of_block(self, pc: int) -> None:
+        """The run ended at `pc`: what the block that was counted holds from there did not run."""
+        block = self.current_block()
+        if (
+            block is None
+            or not any(one.address == pc for one in block.instructions)
+            or self.state.stop in (stops.STOP_NO_FPU, stops.STOP_STACK)
+        ):
+            return
+        earlier = [one for one in block.instructions if one.address < pc]
+        self._added.subtract(block.cost.stalls)
+        self._partial_instructions = len(block.instructions)
+        self._partial_cycles = block.cost.cycles
+        if earlier:
+            cost = block_cost(self._core, self._timing, earlier, block.before)
+            self._added.update(cost.stalls)
+            self._partial_instructions -= len(earlier)
+            self._partial_cycles -= cost.cycles
+
+    def hook_current_block(self) -> None:
+        """Hook the dynamic instructions of the block about to run, and translate it anew.
+
+        Raises:
+            UserError: the image has more of them than the engine can follow.
+        """
+        block = self.costs.blocks[self.engine.current()]
+        for address in self.costs.watched_instructions(block):
+            if address not in self.costs.hooked:
+                self._hook_instruction(block, address)
+        last = block.instructions[-1]
+        self._cpu.forget_translation(block.address, last.address + last.size)
+        for number, other in enumerate(self.costs.blocks):
+            if other.address == block.address:
+                self.engine.block(number).flags &= ~stops.FLAG_UNHOOKED
+
+    def _hook_instruction(self, block: CostedBlock, address: int) -> None:
+        record = self.engine.add_instruction(address)
+        if record is None:
+            raise UserError("the image has too many conditional instructions to follow")
+        instruction = next(one for one in block.instructions if one.address == address)
+        costs = [one for one in block.cost.dynamic if one.address == address]
+        record.address = address
+        if missing_feature(self._core, instruction):
+            record.kind = stops.KIND_ILLEGAL
+        elif all(cost.kind == "executed" for cost in costs):
+            record.kind = stops.KIND_EXECUTED
+            record.cycles = costs[0].extra_cycles
+        else:
+            cost = next(cost for cost in costs if cost.kind != "executed")
+            timing = self._core.timing
+            divides = cost.kind == "divide"
+            record.kind = stops.KIND_DIVIDE if divides else stops.KIND_LONG_MULTIPLY
+            record.is_signed = cost.is_signed
+            record.dividend = uc.REG_R0 + cost.dividend
+            record.divisor = uc.REG_R0 + cost.divisor
+            record.least_cycles = timing.divide_least
+            record.most_cycles = timing.divide_most
+            record.cycles = int(instruction.kind is Kind.MULTIPLY_LONG_ACCUMULATE)
+            record.executed_cycles = sum(c.extra_cycles for c in costs if c.kind == "executed")
+        self._causes.setdefault(address, costs[-1].cause if costs else "")
+        self.costs.hooked.add(address)
+        self.engine.hook_instructions(address, address)
+
+    def stalls(self) -> dict[str, int]:
+        """Cycles beyond one for each instruction, by cause; instructions plus these are cycles."""
+        found: Counter[str] = Counter(self._added)
+        for index, block in enumerate(self.costs.blocks):
+            counted = self.engine.block(index)
+            count, taken = counted.count, counted.taken
+            for cause, cycles in block.cost.stalls.items():
+                found[cause] += cycles * count
+            found[block.cost.taken_cause] += block.cost.taken_cycles * taken
+            if block.entered_by_branch:
+                found[block.cost.entry_cause] += block.cost.entry_cycles * count
+        for instruction in self.engine.instructions():
+            found[self._causes.get(instruction.address, "")] += instruction.extra
+        return {cause: cycles for cause, cycles in sorted(found.items()) if cycles}

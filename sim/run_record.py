@@ -1,0 +1,53 @@
+"""Builds the run record of a simulated run; record.schema.json says what each key is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from .core import MODEL_VERSION
+from .memory_use import flash_bytes
+from .published import model_error
+from .record import SCHEMA, RunRecord
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+
+def run_record(machine: Machine) -> RunRecord:
+    """What `machine` has run so far, as a record."""
+    elf, board, use = machine.elf, machine.board, machine.ram_use()
+    error = model_error(machine.core.name, board.store_penalty_cycles)
+    return RunRecord(
+        {
+            "schema": SCHEMA,
+            "kind": "sim",
+            "elf": {"path": str(elf.path), "sha256": elf.sha256},
+            "core": machine.core.name,
+            "board": board.name,
+            "clock_hz": board.clock_hz,
+            "model": {
+                "version": MODEL_VERSION,
+                "wait_states": 0,  # all that version 1 models, whatever the board's flash has
+                "store_penalty_cycles": board.store_penalty_cycles,
+                "error": asdict(error) if error else None,
+            },
+            "engine": machine.engine_name,
+            "cycles": machine.cycles,
+            "instructions": machine.instructions,
+            "stalls": machine.stalls(),
+            "regions": machine.regions(),
+            "memory": {
+                "flash": flash_bytes(elf, board),
+                "static": use.static,
+                "heap": use.heap,
+                "stack": use.stack,
+                "ram": use.total,
+                "ram_limit": machine.ram_bytes,
+                "deepest_function": machine.deepest_function,
+                "stack_top_moved_from": machine.stack_top_moved_from,
+            },
+            "fault": machine.fault.record() if machine.fault else None,
+            "exit": machine.exit_code,
+        }
+    )
