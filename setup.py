@@ -4,14 +4,17 @@ The extension is a plain shared library that Python loads with ctypes. Without a
 installation succeeds all the same and the pure Python path counts the same cycles, slower.
 """
 
+from glob import glob
+
 from setuptools import Extension, setup
 
 setup(
     ext_modules=[
         Extension(
             "ebnn.sim._engine",
-            ["sim/engine.c"],
+            sorted(glob("sim/*.c")),
             extra_compile_args=["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror"],
+            depends=sorted(glob("sim/*.h")),
             optional=True,
         )
     ]

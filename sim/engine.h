@@ -1,0 +1,153 @@
+/* What the files of the native engine share; engine_native.py mirrors the structures. */
+#ifndef EBNN_SIM_ENGINE_H
+#define EBNN_SIM_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#else
+#define UNLIKELY(condition) (condition)
+#endif
+
+#define TABLE_BITS 16
+#define TABLE_SIZE (1u << TABLE_BITS)
+#define INSTRUCTION_BITS 12
+#define INSTRUCTION_SIZE (1u << INSTRUCTION_BITS)
+#define NEVER 1u /* odd, so it equals no block's address */
+#define MAX_FRAMES 64u
+#define MAX_SAMPLES (1u << 20)
+
+/* Unicorn's register numbers (unicorn/arm.h). */
+enum { REGISTER_LR = 10, REGISTER_SP = 12, REGISTER_R0 = 66 };
+
+/* Why a run stopped; mirrored in engine.py. */
+enum {
+    STOP_NONE = 0,
+    STOP_RETURNED,  /* arrived at the return address of the outermost call */
+    STOP_DEADLINE,  /* `cycles` reached `deadline` */
+    STOP_UNHOOKED,  /* the block holds dynamic instructions that have no hook yet */
+    STOP_NO_FPU,    /* the block uses the FPU while it is disabled */
+    STOP_STACK,     /* the block would push SP below `stack_floor` */
+    STOP_HEAP,      /* _sbrk moved the break past the lowest SP or the RAM limit */
+    STOP_DECODE,    /* decoding failed in Python */
+    STOP_INTERRUPT, /* an exception: its number is in `interrupt` */
+    STOP_ILLEGAL,   /* an instruction that the core lacks is about to run */
+    STOP_ARRIVED,   /* arrived at `break_address` */
+    STOP_DIVIDE     /* a division by zero while CCR.DIV_0_TRP is set */
+};
+
+/* Block flags; mirrored in engine.py. */
+enum {
+    FLAG_STACK = 1,       /* may lower SP: by `lowest_sp` at most */
+    FLAG_STACK_AFTER = 2, /* changes SP by an unknown amount: look at the next block's entry */
+    FLAG_ENTRY = 4,       /* first block of a watched function: `function` says which */
+    FLAG_UNHOOKED = 8,
+    FLAG_FPU = 16
+};
+
+/* What is done when a watched function returns; mirrored in engine.py. */
+enum { FUNCTION_REGION = 0, FUNCTION_SBRK = 1, FUNCTION_CALL = 2 };
+
+/* Dynamic instructions; mirrored in engine.py. */
+enum { KIND_EXECUTED = 0, KIND_DIVIDE = 1, KIND_LONG_MULTIPLY = 2, KIND_ILLEGAL = 3 };
+
+typedef struct block {
+    uint32_t address;      /* of the first instruction */
+    uint32_t size;         /* bytes, as Unicorn translated it */
+    uint32_t end;          /* address + size, or NEVER when it always leaves by a branch */
+    uint32_t cycles;       /* cost of one execution that falls through at the end */
+    uint32_t taken_cycles; /* more when it leaves by a branch instead */
+    uint32_t instructions;
+    uint32_t flags;
+    int32_t lowest_sp; /* lowest SP reached, relative to SP at entry; <= 0 */
+    uint64_t count;    /* executions */
+    uint64_t taken;    /* of these, how many left by a branch */
+    /* Entering by falling out of another block can cost less than by a branch, because loads
+     * pipeline across the border. Each such predecessor has a variant with its own count. */
+    struct block *predecessor; /* the last one seen ... */
+    struct block *sequential;  /* ... and the variant for it */
+    struct block *variants;    /* all variants of this block, chained by next_variant */
+    struct block *next_variant;
+    struct block *next_in_slot;
+    uint32_t index; /* in order of creation: Python's name for it */
+    uint32_t function;
+} block;
+
+typedef struct {
+    uint32_t return_address;
+    uint32_t sp;
+    uint32_t function;
+    uint32_t argument; /* r0 at entry, for _sbrk */
+    uint64_t cycles, instructions;
+} frame;
+
+typedef struct {
+    uint32_t kind;
+    uint32_t open; /* activations on the frame stack: recursion counts once */
+    uint64_t count;
+    uint64_t last_cycles, last_instructions;
+    uint64_t samples, capacity;
+    uint64_t *sample; /* cycles and instructions, alternating */
+} function;
+
+typedef struct {
+    uint32_t address;
+    uint32_t kind;
+    uint32_t cycles; /* KIND_EXECUTED: cost beyond that of skipping it */
+    uint32_t is_signed;
+    int32_t dividend, divisor; /* Unicorn register numbers (or the factors of a multiply) */
+    uint32_t least_cycles, most_cycles; /* division: bounds; the static cost is least_cycles */
+    uint32_t executed_cycles; /* of a conditional division or multiply: beyond being skipped */
+    uint64_t count, extra;
+} instruction;
+
+typedef struct engine engine;
+typedef int (*decode_callback)(uint32_t address, uint32_t size, block *before, block *into);
+typedef int (*reg_read_function)(void *uc, int regid, void *value);
+typedef int (*emu_stop_function)(void *uc);
+
+struct engine {
+    uint64_t cycles, instructions;
+    uint64_t deadline;       /* cycles */
+    uint32_t watched_return; /* return address of the innermost open frame, or NEVER */
+    uint32_t alert;          /* block flags that need the slow path now */
+    uint32_t attention;      /* nonzero: every block takes the slow path */
+    uint32_t frames;
+    uint32_t stop;
+    uint32_t interrupt;
+    uint32_t stop_address;
+    uint32_t stack_floor;       /* SP must not go below; 0 when unlimited */
+    uint32_t stack_top;         /* SP at reset */
+    uint32_t lowest_sp;         /* reached so far */
+    uint32_t lowest_sp_address; /* of the block that reached it */
+    uint32_t sp_unknown;        /* the block before changed SP by an unknown amount */
+    uint32_t heap_start, heap_break, heap_peak; /* addresses; 0 before the first _sbrk */
+    uint32_t ram_end;                           /* first address past the RAM limit */
+    uint32_t break_address;                     /* stop on arrival there, or NEVER */
+    uint32_t trap_divide;
+    uint32_t block_count;
+    uint32_t instruction_count;
+    uint32_t function_count;
+    /* Up to here mirrored in engine_native.py. */
+    block *previous;
+    block *pending; /* already arrived at, then stopped before running it */
+    void *uc;
+    reg_read_function reg_read;
+    emu_stop_function emu_stop;
+    decode_callback decode;
+    block idle;    /* stands for "arrived from nowhere": leaves by a branch that costs nothing */
+    block empty;   /* fills unused table slots */
+    block resumed; /* pending while the rest of `resume_block` is about to run */
+    block *resume_block;
+    function *functions;
+    block **blocks;
+    uint32_t block_capacity;
+    frame frame[MAX_FRAMES];
+    instruction *instruction_table[INSTRUCTION_SIZE];
+    instruction *instruction_list[INSTRUCTION_SIZE];
+    block *table[TABLE_SIZE];
+};
+
+#endif
