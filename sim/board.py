@@ -14,6 +14,9 @@ from typing import Any, Literal
 from .errors import UserError
 
 _FOLDER = Path(__file__).parent / "boards"
+# Armv7-M ARM B3.1: from 0xA0000000 on are devices and the system. The KiB below is kept free: a
+# call from outside returns there.
+MEMORY_END = 0x9FFFFC00
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,11 @@ def _board(path: Path, facts: dict[str, Any]) -> Board:
             size_bytes=_value(path, entry, "size_bytes", int),
             wait_states=entry.get("wait_states", 0),
         )
-        if memory.size_bytes <= 0 or memory.address < 0 or memory.end > 1 << 32:
-            raise UserError(f"{path}: memory {memory.name!r} does not fit 32-bit addresses")
+        if memory.size_bytes <= 0 or memory.address < 0 or memory.end > MEMORY_END:
+            raise UserError(
+                f"{path}: memory {memory.name!r} does not lie between 0 and {MEMORY_END:#x}, "
+                "where the architecture has memory"
+            )
         if memory.address % 1024 or memory.size_bytes % 1024:
             raise UserError(f"{path}: memory {memory.name!r} must start and end on 1 KiB steps")
         memories.append(memory)

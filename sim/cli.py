@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError, run_command
+from .errors import UserError, printable, run_command
 from .sizes import parse_count, parse_size
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _run(args: argparse.Namespace) -> int:
 
         render(machine, record)
     for line in ([str(ended)] if ended else []) + failed:
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {printable(line)}", file=sys.stderr)
     if ended is not None and args.debug:
         raise ended
     return code

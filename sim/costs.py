@@ -9,10 +9,13 @@ from typing import Any
 from .core import Core, missing_feature
 from .cost import BlockCost, BoardTiming, block_cost
 from .engine import FLAG_ENTRY, FLAG_FPU, FLAG_STACK, FLAG_STACK_AFTER, FLAG_UNHOOKED, NEVER
+from .errors import UserError
 from .thumb import BRANCHES, Instruction, Kind
 from .thumb_decode import decode, decode_range, it_conditions
 
 _LARGEST_STACK_BYTES = 1 << 30
+# Remembered at most, in all blocks: a full MiB of code has half a million, and blocks may overlap.
+_MOST_INSTRUCTIONS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class CostModel:
         self.hooked: set[int] = set()
         """Dynamic instructions that have a hook."""
         self._read = read
+        self._remembered = 0  # instructions in `blocks`
 
     def fill(self, address: int, size: int, before_index: int | None, into: Any) -> None:
         """Engine callback: cost the block of `size` bytes at `address` into the engine's record."""
@@ -58,6 +62,12 @@ class CostModel:
             instructions = _apply(instructions, open_conditions)
         if not instructions:
             instructions = (decode(b"\x00\xde", address),)
+        self._remembered += len(instructions)
+        if self._remembered > _MOST_INSTRUCTIONS:
+            raise UserError(
+                f"more than {_MOST_INSTRUCTIONS:,} instructions of code to remember by "
+                f"{address:#010x}: the firmware jumps into the midst of its code over and over"
+            )
         cost = block_cost(self.core, self.board, instructions, before)
         block = CostedBlock(address, instructions, cost, before, before_index is None)
         assert into.index == len(self.blocks)

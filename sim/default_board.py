@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from .board import Board, Memory, generic_board
+from .board import MEMORY_END, Board, Memory, generic_board
 from .elf import Elf
 
 _ALIGNMENT_BYTES = 1 << 16
@@ -37,4 +37,6 @@ def _moved(memory: Memory, addresses: Iterable[int]) -> Memory:
     if _holds(memory, lowest):
         return memory
     start = lowest - lowest % _ALIGNMENT_BYTES
-    return replace(memory, address=min(start, (1 << 32) - memory.size_bytes))
+    if start + memory.size_bytes > MEMORY_END:
+        return memory  # no memory can be there: the placement check names it
+    return replace(memory, address=start)

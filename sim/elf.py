@@ -3,8 +3,7 @@
 ELFs are untrusted. Every offset is checked against the file before it is used, nothing is
 allocated from a size that the file merely claims, and every refusal is one `UserError`.
 Read with `struct` rather than a library: a run must start within 0.15 s, and a library that
-builds an object for each symbol takes longer than that alone. Source lines (rare, in messages)
-come from pyelftools, in `lines.py`.
+builds an object for each symbol takes longer than that alone.
 """
 
 from __future__ import annotations
@@ -17,9 +16,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import UserError, printable
 
 _LARGEST_FILE_BYTES = 512 << 20
+_MOST_SEGMENTS = 1024  # linkers make a handful
+_LONGEST_NAME_BYTES = 4096  # of a symbol: C++ ones are long
+_LONGEST_SECTION_NAME = 256
+_LARGEST_INFLATED_BYTES = 16 << 20
 _HEADER = struct.Struct("<16sHHIIIIIHHHHHH")
 _PROGRAM = struct.Struct("<8I")
 _SECTION = struct.Struct("<10I")
@@ -29,7 +32,7 @@ _PT_LOAD = 1
 _SHT_SYMTAB = 2
 _SHT_NOBITS = 8
 _SHT_ARM_ATTRIBUTES = 0x70000003
-_SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
+_SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR, _SHF_COMPRESSED = 1, 2, 4, 0x800
 _STT_OBJECT, _STT_FUNC, _STT_SECTION, _STT_FILE = 1, 2, 3, 4
 _MACHINES = {3: "x86", 62: "x86-64", 183: "AArch64", 243: "RISC-V", 8: "MIPS", 20: "PowerPC"}
 
@@ -92,6 +95,7 @@ class Elf:
             raise self._wrong(f"it is built for {name}, not for Arm: build with arm-none-eabi-gcc")
         if kind != 2:
             raise self._wrong("it is not a linked executable: link it (an object file was given?)")
+        self._found_bytes: dict[str, bytes] = {}
         self.segments = self._read_segments()
 
     @cached_property
@@ -130,12 +134,17 @@ class Elf:
 
     def _read_segments(self) -> tuple[Segment, ...]:
         table = self._table("segment", self._phoff, _PROGRAM, self._phentsize, self._phnum)
+        if any(row[0] == _PT_LOAD and row[1] + row[4] > len(self.data) for row in table):
+            raise self._wrong("a segment reaches past the end of the file: it is cut short")
+        if len(table) > _MOST_SEGMENTS:
+            raise self._wrong(f"{len(table)} segments: the file is damaged")
+        if sum(row[4] for row in table if row[0] == _PT_LOAD) > len(self.data):
+            # Else a small file could claim the same bytes over and over, and each is a copy.
+            raise self._wrong("the segments need more bytes than the file has: it is damaged")
         segments = []
         for kind, offset, address, load_address, file_bytes, size_bytes, _flags, _align in table:
             if kind != _PT_LOAD or size_bytes == 0:
                 continue
-            if offset + file_bytes > len(self.data):
-                raise self._wrong("a segment reaches past the end of the file: it is cut short")
             if file_bytes > size_bytes:
                 raise self._wrong("a segment has more bytes in the file than in memory")
             skipped = 0
@@ -166,11 +175,26 @@ class Elf:
         return self._table("section", self._shoff, _SECTION, self._shentsize, self._shnum)
 
     def _text(self, table: bytes, offset: int) -> str:
-        end = table.find(b"\0", offset)
-        return table[offset : end if end >= 0 else len(table)][:4096].decode("utf-8", "replace")
+        last = offset + _LONGEST_NAME_BYTES
+        end = table.find(b"\0", offset, last)
+        return printable(table[offset : end if end >= 0 else last].decode("utf-8", "replace"))
 
     def _section_bytes(self, header: tuple[int, ...]) -> bytes:
         return b"" if header[1] == _SHT_NOBITS else self.data[header[4] : header[4] + header[5]]
+
+    def section_bytes(self, name: str) -> bytes:
+        """The bytes of the first section of that name, allocated or not; none when absent."""
+        if name not in self._found_bytes:
+            table, names = self._section_table, b""
+            if self._shstrndx < len(table):
+                names = self._section_bytes(table[self._shstrndx])
+            wanted = name.encode() + b"\0"
+            row = next((row for row in table if names.startswith(wanted, row[0])), None)
+            data = b"" if row is None else self._section_bytes(row)
+            if row is not None and row[2] & _SHF_COMPRESSED:
+                data = _inflated(data)
+            self._found_bytes[name] = data
+        return self._found_bytes[name]
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:
@@ -186,7 +210,7 @@ class Elf:
                 found.append(
                     Section(
                         index=index,
-                        name=self._text(names, name),
+                        name=self._text(names, name)[:_LONGEST_SECTION_NAME],
                         address=address,
                         size_bytes=size_bytes,
                         has_bytes=kind != _SHT_NOBITS,
@@ -201,23 +225,28 @@ class Elf:
         """Every named address. Of equal names a global one wins over a local one."""
         table = self._section_table
         found: dict[str, Symbol] = {}
-        for header in table:
-            if header[1] != _SHT_SYMTAB or header[6] >= len(table):
+        # The ELF specification allows one symbol table; more could share their bytes.
+        header = next((row for row in table if row[1] == _SHT_SYMTAB), None)
+        if header is None or header[6] >= len(table):
+            return found
+        names = self._section_bytes(table[header[6]])
+        raw = self._section_bytes(header)
+        raw = raw[: len(raw) - len(raw) % _SYMBOL.size]
+        left = len(self.data) + (1 << 20)  # characters: names may share their ends, a few do
+        for name, value, size_bytes, info, _other, section in _SYMBOL.iter_unpack(raw):
+            kind = info & 15
+            if section == 0 or kind in (_STT_SECTION, _STT_FILE):
                 continue
-            names = self._section_bytes(table[header[6]])
-            raw = self._section_bytes(header)
-            raw = raw[: len(raw) - len(raw) % _SYMBOL.size]
-            for name, value, size_bytes, info, _other, section in _SYMBOL.iter_unpack(raw):
-                kind = info & 15
-                if section == 0 or kind in (_STT_SECTION, _STT_FILE):
-                    continue
-                text = self._text(names, name)
-                if not text or (info >> 4 == 0 and text in found):
-                    continue
-                is_function = kind == _STT_FUNC
-                found[text] = Symbol(
-                    text, value & ~1 if is_function else value, size_bytes, is_function, section
-                )
+            text = self._text(names, name)
+            if not text or (info >> 4 == 0 and text in found):
+                continue
+            left -= len(text)
+            if left < 0:
+                raise self._wrong("the symbols' names overlap too much: the file is damaged")
+            is_function = kind == _STT_FUNC
+            found[text] = Symbol(
+                text, value & ~1 if is_function else value, size_bytes, is_function, section
+            )
         return found
 
     @cached_property
@@ -312,6 +341,16 @@ def _read(path: Path) -> bytes:
             f"{path}: larger than {_LARGEST_FILE_BYTES >> 20} MiB: not a Cortex-M image"
         )
     return data
+
+
+def _inflated(data: bytes) -> bytes:
+    """What a compressed section holds (12 bytes of header, then zlib): as much as is sensible."""
+    import zlib
+
+    try:
+        return zlib.decompressobj().decompress(data[12:], _LARGEST_INFLATED_BYTES)
+    except zlib.error:
+        return b""
 
 
 def _parse_attributes(data: bytes) -> dict[int, int | str]:

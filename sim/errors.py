@@ -29,6 +29,16 @@ def _rebuilt(kind: type[UserError], args: tuple[Any, ...], facts: dict[str, Any]
     return error
 
 
+def printable(text: str) -> str:
+    """`text` with what a terminal would not show as one character (line ends, escapes) replaced.
+
+    Names come out of untrusted files, and a message is one line.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else "\ufffd" for one in text)
+
+
 def run_command(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
     """Call `main`, turning a `UserError` into one line on stderr and its exit code.
 
@@ -40,7 +50,7 @@ def run_command(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None
     except UserError as error:
         if "--debug" in arguments:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from .errors import UserError
 from .sizes import format_bytes, format_limit
 
+_LONGEST_NAME = 120  # characters of a function in a message
+
 
 @dataclass(frozen=True)
 class Place:
@@ -22,7 +24,10 @@ class Place:
     line: int | None = None
 
     def __str__(self) -> str:
-        where = f"{self.function} " if self.function else ""
+        name = self.function or ""
+        if len(name) > _LONGEST_NAME:
+            name = name[: _LONGEST_NAME - 3] + "..."
+        where = f"{name} " if name else ""
         source = f"{self.file}:{self.line}, " if self.file else ""
         return f"{where}({source}pc {self.pc:#010x})"
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from . import engine as stops
 from . import unicorn_library as uc
-from .board import Board
+from .board import MEMORY_END, Board
 from .core import Core, core_named
 from .cost import BoardTiming
 from .counting import Counting
@@ -44,8 +44,11 @@ from .semihosting import Exit, Semihosting
 from .unaligned import carry_out, decode_access
 
 # LR of a call from outside points here: external RAM, executable and unmapped on every board.
-_RETURN_PAGE, _RETURN_PAGE_BYTES = 0x9FFFFC00, 1024
-_SLICE_CYCLES = 100_000_000  # how often a run comes back to look at the clock and for Ctrl-C
+_RETURN_PAGE, _RETURN_PAGE_BYTES = MEMORY_END, 1024
+# A run comes back every so many cycles to look at the clock and for Ctrl-C: by how long the last
+# ones took, since firmware can make the host work for each cycle (unaligned accesses, registers).
+_FIRST_SLICE_CYCLES, _LARGEST_SLICE_CYCLES = 1_000_000, 100_000_000
+_SLICE_SECONDS = 0.1
 _INTERRUPT_SVC, _INTERRUPT_UNALIGNED, _INTERRUPT_BKPT = 2, 4, 7
 _INTERRUPT_EXCEPTION_RETURN, _INTERRUPT_NO_FPU = 8, 17
 _FPU_ENABLED = 0xF << 20
@@ -144,6 +147,10 @@ class Machine:
         for segment in self.elf.segments:
             if segment.data:
                 self._cpu.write(segment.load_address, segment.data)
+
+    def close(self) -> None:
+        """Give the emulator's memory back now, not when Python gets to it; the record stays."""
+        self._cpu.close()
 
     def _watch_heap(self) -> None:
         for name in ("_sbrk", "sbrk"):
@@ -349,8 +356,18 @@ class Machine:
         started = time.monotonic()
         if self._ended is not None:
             raise UserError(f"{self.elf.path}: the run has ended: {self._ended}")
+        slice_cycles = _FIRST_SLICE_CYCLES
         while True:
-            state.deadline = int(state.cycles) + _SLICE_CYCLES
+            began = time.monotonic()
+            if self.timeout_seconds is not None and began - started >= self.timeout_seconds:
+                self._end(
+                    BudgetExceeded(
+                        "timeout",
+                        f"still running in {self._place(self._pc)} after "
+                        f"{self.timeout_seconds:g} s: --timeout",
+                    )
+                )
+            state.deadline = int(state.cycles) + slice_cycles
             if limit is not None:
                 state.deadline = min(state.deadline, limit)
             state.stop = stops.STOP_NONE
@@ -383,17 +400,9 @@ class Machine:
                                 f"{state.cycles:,} cycles: --max-cycles {self.max_cycles:,}",
                             )
                         )
-                    if (
-                        self.timeout_seconds is not None
-                        and time.monotonic() - started >= self.timeout_seconds
-                    ):
-                        self._end(
-                            BudgetExceeded(
-                                "timeout",
-                                f"still running in {self._place(self._pc)} after "
-                                f"{self.timeout_seconds:g} s: --timeout",
-                            )
-                        )
+                    slow = time.monotonic() - began > _SLICE_SECONDS
+                    slice_cycles = slice_cycles // 2 if slow else slice_cycles * 2
+                    slice_cycles = min(max(slice_cycles, 1000), _LARGEST_SLICE_CYCLES)
                 else:
                     self._refuse(stop)
 

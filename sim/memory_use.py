@@ -78,7 +78,7 @@ def check_static(elf: Elf, board: Board, ram_bytes: int) -> None:
         if board.ram.address <= symbol.address < board.ram.end and symbol.size_bytes
     ]
     inside.sort(key=lambda symbol: (-symbol.size_bytes, symbol.name))
-    largest = ", ".join(f"{s.name} {format_bytes(s.size_bytes)}" for s in inside[:3])
+    largest = ", ".join(f"{s.name[:120]} {format_bytes(s.size_bytes)}" for s in inside[:3])
     hint = f"; the largest: {largest}" if largest else ""
     raise RamExceeded(
         "static",

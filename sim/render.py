@@ -60,7 +60,8 @@ def render(machine: Machine, record: RunRecord) -> None:
         table.add_row("note", f"the firmware exited with status {data['firmware_exit']}")
     if data.get("result") is not None:
         table.add_row("result", f"{data['result']} ({data['result']:#x})")
-    Console(highlight=False).print(table)
+    # Names come from the image: they are not markup.
+    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
 def _time(cycles: int, clock_hz: int) -> str:

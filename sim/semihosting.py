@@ -14,6 +14,7 @@ SYS_CLOCK, SYS_TIME, SYS_EXIT, SYS_EXIT_EXTENDED = 16, 17, 24, 32
 ADP_STOPPED_APPLICATION_EXIT = 0x20026
 _STDIN, _STDOUT, _STDERR = 1, 2, 3
 _LONGEST_TEXT_BYTES = 1 << 20
+_PIECE_BYTES = 1024  # memories begin and end on multiples of this
 _FAILED = 0xFFFFFFFF
 
 
@@ -70,10 +71,12 @@ class Semihosting:
     def _text(self, address: int) -> bytes:
         text = bytearray()
         while len(text) < _LONGEST_TEXT_BYTES:
-            byte = self._read(address + len(text), 1)
-            if byte == b"\0":
+            piece = self._read(address, _PIECE_BYTES - address % _PIECE_BYTES)
+            before, end, _after = piece.partition(b"\0")
+            text += before
+            if end:
                 break
-            text += byte
+            address += len(piece)
         return bytes(text)
 
     def _write(self, handle: int, data: bytes) -> None:

@@ -30,7 +30,7 @@ def decode(code: bytes, address: int) -> Instruction:
         if len(code) < 4:
             return Instruction(address, 2, Kind.UNDEFINED)
         second = code[2] | code[3] << 8
-    return replace(_decoded(first, second), address=address)
+    return _placed(first, second, address)
 
 
 def decode_range(code: bytes, address: int) -> Iterator[Instruction]:
@@ -55,12 +55,16 @@ def it_conditions(it: int) -> list[int]:
 
 
 @lru_cache(maxsize=1 << 16)
-def _decoded(first: int, second: int) -> Instruction:
+def _placed(first: int, second: int, address: int) -> Instruction:
+    # Blocks overlap: one that begins inside another shares the rest of its instructions with it.
+    return Instruction(address, **_decoded(first, second))
+
+
+@lru_cache(maxsize=1 << 16)
+def _decoded(first: int, second: int) -> _Fields:
     if first >> 11 < 0x1D:
-        return Instruction(0, 2, **_narrow(first))
-    fields = _wide(first, second)
-    fields.setdefault("feature", "v7m")
-    return Instruction(0, 4, **fields)
+        return {"size": 2, **_narrow(first)}
+    return {"size": 4, "feature": "v7m", **_wide(first, second)}
 
 
 def _undefined() -> _Fields:

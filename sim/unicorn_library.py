@@ -119,11 +119,18 @@ class UnicornError(Exception):
     """An error code from Unicorn that says the machine used it wrongly."""
 
 
+class _Closed:
+    """Stands for the library once the core is closed: a null handle would crash the process."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise UserError("the machine is closed")
+
+
 class Cpu:
     """One emulated core of Unicorn, with memory maps, registers and hooks."""
 
     def __init__(self, core: str) -> None:
-        self.library = load_library()
+        self.library: Any = load_library()
         self.handle = ctypes.c_void_p()
         # Without MODE_MCLASS: with it Unicorn 2.1 always takes its Cortex-M33 model, whatever
         # cpu model is asked for (cpu_arm_init), and M0 would run SDIV and unaligned accesses.
@@ -135,9 +142,15 @@ class Cpu:
         self.traps_unaligned = core in ("cortex-m0", "cortex-m0plus") or self._trap_unaligned(core)
 
     def close(self) -> None:
+        """Give Unicorn's memory back; what is asked of it later raises `UserError`."""
         if self.handle:
             self.library.uc_close(self.handle)
             self.handle = ctypes.c_void_p()
+            self.library = _Closed()
+
+    def __del__(self) -> None:
+        if hasattr(self, "handle"):
+            self.close()
 
     def _check(self, code: int) -> None:
         if code != ERR_OK:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,14 @@ reset:
 """
 
 
-def build(folder: Path, core: str, c: str = "", assembly: str = "", optimize: str = "-O2") -> Path:
+def build(
+    folder: Path,
+    core: str,
+    c: str = "",
+    assembly: str = "",
+    optimize: str = "-O2",
+    options: Sequence[str] = (),
+) -> Path:
     """An ELF for the generic board of `core` from C and assembly sources."""
     (folder / "image.ld").write_text(_SCRIPT)
     (folder / "start.s").write_text(_START)
@@ -78,6 +86,7 @@ def build(folder: Path, core: str, c: str = "", assembly: str = "", optimize: st
             "-mthumb",
             optimize,
             "-g",
+            *options,
             "-nostdlib",
             "-ffreestanding",
             "-fno-tree-loop-distribute-patterns",

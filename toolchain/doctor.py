@@ -20,7 +20,6 @@ _CORE_PACKAGES = {
     "safetensors": "checkpoints",
     "rich": "tables and progress",
     "platformdirs": "the data cache",
-    "pyelftools": "reading ELF files",
     "unicorn": "the emulator",
 }
 
