@@ -4,7 +4,7 @@ The extension is a plain shared library that Python loads with ctypes. Without a
 installation succeeds all the same and the pure Python path counts the same cycles, slower.
 """
 
-from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 
@@ -12,9 +12,9 @@ setup(
     ext_modules=[
         Extension(
             "ebnn.sim._engine",
-            sorted(glob("sim/*.c")),
+            sorted(map(str, Path().glob("sim/*.c"))),
             extra_compile_args=["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror"],
-            depends=sorted(glob("sim/*.h")),
+            depends=sorted(map(str, Path().glob("sim/*.h"))),
             optional=True,
         )
     ]

@@ -1,121 +1,152 @@
 """Feeds the simulator mutated images and random code: every one must end in an exit code.
 
-    python -m ebnn.sim.fuzz IMAGE.elf [--count 5000] [--seed 1]
+    python -m ebnn.sim.fuzz IMAGE.elf... [--count 5000] [--seed 1] [--jobs 2]
 
-Prints how many ended with which exit code. A crash of the process is a failure that no count
-hides, so the campaign runs in a child process which says what it was at.
+Prints how many ended with which exit code. What a mutant is, and the options that it is run with,
+follow from the seed and its number alone. A mutant fails the campaign when it crashes the process,
+raises anything but a `UserError`, says more than one line, takes longer than it may, opens a file
+of the host, or ends differently on the two engines. A crash is a failure that no count hides, so
+mutants run in child processes which say what they are at.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import random
+import queue
 import subprocess
 import sys
-import tempfile
+import threading
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import UserError
+from .errors import UserError, run_command
 
-_MAX_CYCLES = 50_000
-_EXTREMES = (0, 1, 0xFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFF000, 0x20000000, 0x08000000)
-
-
-def mutate(image: bytes, random_source: random.Random) -> bytes:
-    """One mutant of an ELF image: headers, sizes, code bytes, or length changed."""
-    data = bytearray(image)
-    choice = random_source.randrange(5)
-    if choice == 0:  # header and program header words
-        for _ in range(random_source.randrange(1, 4)):
-            at = random_source.randrange(16, min(len(data) - 4, 0x34 + 4 * 32)) & ~3
-            value = random_source.choice((*_EXTREMES, random_source.getrandbits(32)))
-            data[at : at + 4] = value.to_bytes(4, "little")
-    elif choice == 1:  # a cut
-        del data[random_source.randrange(len(data)) :]
-    elif choice == 2:  # random bits anywhere
-        for _ in range(random_source.randrange(1, 64)):
-            data[random_source.randrange(len(data))] ^= 1 << random_source.randrange(8)
-    else:  # random code where the code is
-        start = random_source.randrange(0x1000, max(0x1001, min(len(data), 0x1400)))
-        for at in range(start, min(len(data), start + random_source.randrange(2, 512))):
-            data[at] = random_source.getrandbits(8)
-    return bytes(data)
+HANG_SECONDS = 60  # without a word from a child
 
 
-def run_one(path: Path, engine: str = "auto") -> int:
-    """Exit code of one image; any exception that is not a `UserError` passes through."""
-    from .machine import Machine
+@dataclass
+class Campaign:
+    """What came of it: exit codes, one line for each failure, the largest peak of memory."""
 
-    try:
-        machine = Machine(
-            path,
-            engine=engine,
-            max_cycles=_MAX_CYCLES,
-            timeout_seconds=5,
-            output=io.StringIO(),
-            errors=io.StringIO(),
-        )
-        machine.run()
-        machine.record().to_json()
-    except UserError as error:
-        if "\n" in str(error):
-            raise AssertionError(f"more than one line: {error}") from error
-        return error.exit_code
-    return 0
+    ends: Counter[int] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    peak_mib: int = 0
 
+    def add(self, other: Campaign) -> None:
+        self.ends += other.ends
+        self.failures += other.failures
+        self.peak_mib = max(self.peak_mib, other.peak_mib)
 
-def _child(image: Path, first: int, count: int, seed: int) -> None:
-    original = image.read_bytes()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "mutant.elf"
-        for number in range(first, first + count):
-            print(f"at {number}", flush=True)
-            path.write_bytes(mutate(original, random.Random(f"{seed}:{number}")))
-            print(f"exit {run_one(path)}", flush=True)
+    def report(self) -> dict[str, object]:
+        return {
+            "mutants": sum(self.ends.values()) + len(self.failures),
+            "exit_codes": {str(code): self.ends[code] for code in sorted(self.ends)},
+            "peak_mib": self.peak_mib,
+            "failures": self.failures,
+        }
 
 
-def campaign(image: Path, count: int, seed: int) -> tuple[Counter[int], list[str]]:
-    """Exit codes of `count` mutants, and one line for each crash or wrong ending."""
-    ends: Counter[int] = Counter()
-    failures = []
-    number = 0
-    while number < count:
-        command = [sys.executable, "-m", "ebnn.sim.fuzz", str(image), "--seed", str(seed)]
-        command += ["--child", str(number), str(count - number)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        for line in done.stdout.splitlines():
-            word, _, value = line.partition(" ")
-            if word == "exit":
-                ends[int(value)] += 1
-            else:
-                number = int(value)
-        if done.returncode == 0:
+def campaign(images: Sequence[Path], numbers: range, seed: int, jobs: int = 1) -> Campaign:
+    """Run the mutants of these numbers of the campaign `seed`, shared out to `jobs` processes."""
+    total = Campaign()
+    parts: list[Campaign] = [Campaign() for _ in range(jobs)]
+    workers = []
+    for number, part in enumerate(parts):
+        count = len(numbers)
+        share = numbers[count * number // jobs : count * (number + 1) // jobs]
+        worker = threading.Thread(target=_run_part, args=(images, share, seed, part))
+        worker.start()
+        workers.append(worker)
+    for worker, part in zip(workers, parts, strict=True):
+        worker.join()
+        total.add(part)
+    return total
+
+
+def _run_part(images: Sequence[Path], numbers: range, seed: int, part: Campaign) -> None:
+    first = numbers.start
+    while first < numbers.stop:
+        command = [sys.executable, "-m", "ebnn.sim.fuzz_child", str(seed), str(first),
+                   str(numbers.stop), *map(str, images)]  # fmt: skip
+        first = follow(command, first, part)
+
+
+def follow(command: list[str], first: int, part: Campaign) -> int:
+    """Follow one child until it ends; the number of the mutant to go on with."""
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+    )
+    words: queue.Queue[str | None] = queue.Queue()
+    errors: list[str] = []
+    readers = [
+        threading.Thread(target=_read_words, args=(child, words)),
+        threading.Thread(target=lambda: errors.extend(child.stderr or ())),
+    ]
+    for reader in readers:
+        reader.start()
+    at, hung = first, False
+    while True:
+        try:
+            line = words.get(timeout=HANG_SECONDS)
+        except queue.Empty:
+            hung = True
+            child.kill()
+            continue
+        if line is None:
             break
-        lines = done.stderr.strip().splitlines() or [""]
-        failures.append(f"mutant {number}: status {done.returncode}: {lines[-1]}")
-        number += 1
-    return ends, failures
+        word, _, value = line.partition(" ")
+        if word == "at":
+            at = int(value)
+        elif word == "exit":
+            part.ends[int(value)] += 1
+        elif word == "failed":
+            part.failures.append(f"mutant {at}: {value}")
+        elif word == "peak":
+            part.peak_mib = max(part.peak_mib, int(value))
+    status = child.wait()
+    for reader in readers:
+        reader.join()
+    if status != 0:
+        last = (errors or [""])[-1].strip()
+        what = f"no end in {HANG_SECONDS} s" if hung else f"status {status}: {last}"
+        part.failures.append(f"mutant {at}: {what}")
+    return at + 1
+
+
+def _read_words(child: subprocess.Popen[str], words: queue.Queue[str | None]) -> None:
+    for line in child.stdout or ():
+        words.put(line.rstrip("\n"))
+    words.put(None)
+
+
+def _main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m ebnn.sim.fuzz",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("image", type=Path, nargs="+", help="good images, to be mutated in turn")
+    parser.add_argument("--count", type=int, default=5000, help="mutants (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the campaign (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    args = parser.parse_args(argv)
+    if args.count < 1 or args.jobs < 1:
+        raise UserError("--count and --jobs must be at least 1")
+    from .mutants import read_seed
+
+    for image in args.image:
+        read_seed(image)
+    result = campaign(args.image, range(args.count), args.seed, args.jobs)
+    print(json.dumps(result.report(), indent=2))
+    return 1 if result.failures else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ebnn.sim.fuzz", description=__doc__)
-    parser.add_argument("image", type=Path)
-    parser.add_argument("--count", type=int, default=5000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    if args.child:
-        first, count = args.child
-        _child(args.image, first, count, args.seed)
-        return 0
-    ends, failures = campaign(args.image, args.count, args.seed)
-    report = {"mutants": args.count, "exit_codes": {str(c): ends[c] for c in sorted(ends)}}
-    print(json.dumps({**report, "failures": failures}, indent=2))
-    return 1 if failures else 0
+    return run_command(_main, argv)
 
 
 if __name__ == "__main__":

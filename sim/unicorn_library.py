@@ -41,7 +41,10 @@ REG_XPSR, REG_PRIMASK, REG_BASEPRI, REG_FAULTMASK = 120, 123, 124, 126
 CORE_REGISTERS = (*range(REG_R0, REG_R0 + 13), REG_SP, REG_LR, REG_PC)
 
 _CTL_WRITE = 1 << 30
-_CTL_CPU_MODEL, _CTL_TB_REMOVE_CACHE, _CTL_TB_FLUSH = 7, 9, 10
+_CTL_CPU_MODEL, _CTL_TB_REMOVE_CACHE, _CTL_TB_FLUSH, _CTL_TCG_BUFFER_SIZE = 7, 9, 10, 13
+# For translated code, which is thrown away when it is full. Unicorn's own choice is 1 GiB, for each
+# core, and it ends the process where that much address space is not to be had.
+_TRANSLATED_BYTES = 64 << 20
 
 BLOCK_CALLBACK = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p
@@ -136,6 +139,7 @@ class Cpu:
         # cpu model is asked for (cpu_arm_init), and M0 would run SDIV and unaligned accesses.
         self._check(self.library.uc_open(ARCH_ARM, MODE_THUMB, ctypes.byref(self.handle)))
         self._control(_CTL_CPU_MODEL, 1, ctypes.c_int(CPU_MODELS[core]))
+        self._control(_CTL_TCG_BUFFER_SIZE, 1, ctypes.c_uint32(_TRANSLATED_BYTES))
         self._value = ctypes.c_uint32()
         self._value_pointer = ctypes.byref(self._value)
         self._kept: list[Any] = []  # callbacks that Unicorn holds addresses of

@@ -33,7 +33,7 @@ from ebnn.sim.errors import UserError
 from ebnn.sim.faults import BudgetExceeded
 from ebnn.sim.lines import source_line
 
-_ADDRESS_SPACE_BYTES = 2 << 30  # Unicorn reserves 1 GiB for the code it translates
+_ADDRESS_SPACE_BYTES = 1 << 30
 _UDF = 0xDE00
 
 # Runs `python -m ebnn.sim` with little address space; prints its exit code and its peak in KiB.
