@@ -10,6 +10,7 @@ from .core import Core, missing_feature
 from .cost import BlockCost, BoardTiming, block_cost
 from .engine import FLAG_ENTRY, FLAG_FPU, FLAG_STACK, FLAG_STACK_AFTER, FLAG_UNHOOKED, NEVER
 from .errors import UserError
+from .stack_watches import stack_watches
 from .thumb import BRANCHES, Instruction, Kind
 from .thumb_decode import decode, decode_range, it_conditions
 
@@ -94,10 +95,10 @@ class CostModel:
         into.flags = flags
 
     def watched_instructions(self, block: CostedBlock) -> list[int]:
-        """Addresses in the block that need a hook: dynamic costs, and what the core lacks."""
+        """Addresses in the block that need a hook: dynamic costs, what the core lacks, SP."""
         found = {dynamic.address for dynamic in block.cost.dynamic}
         found |= {one.address for one in block.instructions if missing_feature(self.core, one)}
-        return sorted(found)
+        return sorted(found | set(stack_watches(block.instructions, found)))
 
 
 def _open_conditions(block: CostedBlock | None) -> list[int]:

@@ -12,6 +12,7 @@ from .cost import BoardTiming, block_cost
 from .costs import CostedBlock, CostModel
 from .engine import Engine, make_engine
 from .errors import UserError
+from .stack_watches import stack_watches
 from .thumb import Kind
 from .unaligned import UNALIGNED
 
@@ -70,7 +71,9 @@ class Counting:
         if (
             block is None
             or not any(one.address == pc for one in block.instructions)
-            or self.state.stop in (stops.STOP_NO_FPU, stops.STOP_STACK)
+            or self.state.stop == stops.STOP_NO_FPU
+            # At a block's start it is refused before it was counted; further in, after.
+            or (self.state.stop == stops.STOP_STACK and pc == block.address)
         ):
             return
         earlier = [one for one in block.instructions if one.address < pc]
@@ -108,6 +111,10 @@ class Counting:
         record.address = address
         if missing_feature(self._core, instruction):
             record.kind = stops.KIND_ILLEGAL
+        elif not costs:
+            record.kind = stops.KIND_STACK
+            watches = stack_watches(block.instructions, {c.address for c in block.cost.dynamic})
+            record.lowest_sp = watches[address]
         elif all(cost.kind == "executed" for cost in costs):
             record.kind = stops.KIND_EXECUTED
             record.cycles = costs[0].extra_cycles

@@ -168,23 +168,32 @@ static void open_frame(engine *e, uint32_t index) {
     e->watched_return = f->return_address;
 }
 
-static int follow_stack(engine *e, const block *b) {
-    uint32_t sp = read_register(e, REGISTER_SP);
-    uint32_t lowest = sp + (uint32_t)((b->flags & FLAG_STACK) ? b->lowest_sp : 0);
+/* Code at `address` takes SP, now at `sp`, down by -`change` bytes. Nonzero when that is too far.
+ */
+static int follow_sp(engine *e, uint32_t sp, int32_t change, uint32_t address) {
+    uint32_t lowest = sp + (uint32_t)change;
     if (lowest > sp) {
         lowest = 0; /* wrapped around: certainly below the floor */
     }
-    e->sp_unknown = (b->flags & FLAG_STACK_AFTER) != 0;
     /* An SP that starts below the floor is another stack: part of static data, or of the heap. */
     if (lowest < e->lowest_sp && sp >= e->stack_floor && sp <= e->stack_top) {
         e->lowest_sp = lowest;
-        e->lowest_sp_address = b->address;
+        e->lowest_sp_address = address;
+        if (e->deeper != NULL) {
+            e->deeper(address);
+        }
         if (lowest < e->stack_floor) {
-            stop(e, STOP_STACK, b->address);
+            stop(e, STOP_STACK, address);
             return 1;
         }
     }
     return 0;
+}
+
+static int follow_stack(engine *e, const block *b) {
+    e->sp_unknown = (b->flags & FLAG_STACK_AFTER) != 0;
+    return follow_sp(e, read_register(e, REGISTER_SP), (b->flags & FLAG_STACK) ? b->lowest_sp : 0,
+                     b->address);
 }
 
 /* Everything that is not just adding up. On return the block has been counted, or the run stops
@@ -335,6 +344,10 @@ void ebnn_on_instruction(void *uc, uint64_t address, uint32_t size, void *user) 
     } else if (i->kind == KIND_ILLEGAL) {
         stop(e, STOP_ILLEGAL, i->address);
         return;
+    } else if (i->kind == KIND_STACK) {
+        /* Behind an instruction that changes SP by an unknown amount, in the same block. */
+        (void)follow_sp(e, read_register(e, REGISTER_SP), i->lowest_sp, i->address);
+        return;
     } else {
         uint32_t first = read_register(e, i->dividend);
         uint32_t second = read_register(e, i->divisor);
@@ -389,6 +402,10 @@ engine *ebnn_engine_new(void *uc, void *reg_read, void *emu_stop, decode_callbac
         e->table[slot] = &e->empty;
     }
     return e;
+}
+
+void ebnn_engine_watch_stack(engine *e, deeper_callback deeper) {
+    e->deeper = deeper;
 }
 
 void ebnn_engine_free(engine *e) {

@@ -51,7 +51,13 @@ enum {
 enum { FUNCTION_REGION = 0, FUNCTION_SBRK = 1, FUNCTION_CALL = 2 };
 
 /* Dynamic instructions; mirrored in engine.py. */
-enum { KIND_EXECUTED = 0, KIND_DIVIDE = 1, KIND_LONG_MULTIPLY = 2, KIND_ILLEGAL = 3 };
+enum {
+    KIND_EXECUTED = 0,
+    KIND_DIVIDE = 1,
+    KIND_LONG_MULTIPLY = 2,
+    KIND_ILLEGAL = 3,
+    KIND_STACK = 4
+};
 
 typedef struct block {
     uint32_t address;      /* of the first instruction */
@@ -100,11 +106,14 @@ typedef struct {
     int32_t dividend, divisor; /* Unicorn register numbers (or the factors of a multiply) */
     uint32_t least_cycles, most_cycles; /* division: bounds; the static cost is least_cycles */
     uint32_t executed_cycles; /* of a conditional division or multiply: beyond being skipped */
+    int32_t lowest_sp;        /* KIND_STACK: reached from here to the end of the block; <= 0 */
     uint64_t count, extra;
 } instruction;
 
 typedef struct engine engine;
 typedef int (*decode_callback)(uint32_t address, uint32_t size, block *before, block *into);
+/* SP is about to be lower than ever before, in the block that goes on at `address`. */
+typedef void (*deeper_callback)(uint32_t address);
 typedef int (*reg_read_function)(void *uc, int regid, void *value);
 typedef int (*emu_stop_function)(void *uc);
 
@@ -137,6 +146,7 @@ struct engine {
     reg_read_function reg_read;
     emu_stop_function emu_stop;
     decode_callback decode;
+    deeper_callback deeper; /* NULL when nobody wants to know */
     block idle;    /* stands for "arrived from nowhere": leaves by a branch that costs nothing */
     block empty;   /* fills unused table slots */
     block resumed; /* pending while the rest of `resume_block` is about to run */

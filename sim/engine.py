@@ -40,12 +40,15 @@ KIND_EXECUTED = 0
 KIND_DIVIDE = 1
 KIND_LONG_MULTIPLY = 2
 KIND_ILLEGAL = 3
+KIND_STACK = 4
 
 NEVER = 1
 NO_BLOCK = 0xFFFFFFFF
 
 Decode = Callable[[int, int, int | None, Any], None]
 """`decode(address, size, index of the block fallen out of, block to fill in)`."""
+Deeper = Callable[[int], None]
+"""`deeper(address)`: the code there is about to take SP lower than ever before."""
 
 
 class Engine(Protocol):
@@ -68,6 +71,7 @@ class Engine(Protocol):
     def add_instruction(self, address: int) -> Any: ...
     def instructions(self) -> list[Any]: ...
     def hook_instructions(self, first: int, last: int) -> None: ...
+    def watch_stack(self, deeper: Deeper) -> None: ...
 
 
 def make_engine(choice: str, cpu: Cpu, decode: Decode) -> Engine:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .engine import NO_BLOCK, Decode
+from .engine import NO_BLOCK, Decode, Deeper
 from .unicorn_library import HOOK_BLOCK, HOOK_CODE, HOOK_INTR, Cpu
 
 _u32, _i32, _u64 = ctypes.c_uint32, ctypes.c_int32, ctypes.c_uint64
@@ -89,12 +89,15 @@ class Instruction(ctypes.Structure):
         ("least_cycles", _u32),
         ("most_cycles", _u32),
         ("executed_cycles", _u32),
+        ("lowest_sp", _i32),
         ("count", _u64),
         ("extra", _u64),
     )
 
 
 _DECODE = ctypes.CFUNCTYPE(ctypes.c_int, _u32, _u32, ctypes.POINTER(Block), ctypes.POINTER(Block))
+
+_DEEPER = ctypes.CFUNCTYPE(None, _u32)
 
 
 @cache
@@ -112,6 +115,7 @@ def find_library() -> Any:
     for name, result, arguments in (
         ("ebnn_engine_new", pointer, [pointer, pointer, pointer, _DECODE]),
         ("ebnn_engine_free", None, [pointer]),
+        ("ebnn_engine_watch_stack", None, [pointer, _DEEPER]),
         ("ebnn_engine_jump", None, [pointer]),
         ("ebnn_engine_resume", None, [pointer, _u32]),
         ("ebnn_engine_drop_frames", None, [pointer]),
@@ -215,3 +219,13 @@ class NativeEngine:
 
     def hook_instructions(self, first: int, last: int) -> None:
         self._cpu.hook(HOOK_CODE, self._library.ebnn_on_instruction, self._engine, first, last)
+
+    def watch_stack(self, deeper: Deeper) -> None:
+        def call(address: int) -> None:
+            try:
+                deeper(address)
+            except BaseException as error:
+                self.failure = error
+
+        self._deeper = _DEEPER(call)
+        self._library.ebnn_engine_watch_stack(self._engine, self._deeper)

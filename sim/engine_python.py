@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import engine as stops
-from .engine import NEVER, NO_BLOCK, Decode
+from .engine import NEVER, NO_BLOCK, Decode, Deeper
 from .unicorn_library import (
     BLOCK_CALLBACK,
     HOOK_BLOCK,
@@ -75,6 +75,7 @@ class Instruction:
     least_cycles: int = 0
     most_cycles: int = 0
     executed_cycles: int = 0
+    lowest_sp: int = 0
     count: int = 0
     extra: int = 0
 
@@ -122,6 +123,7 @@ class PythonEngine:
         self._functions: list[Function] = []
         self._frames: list[Frame] = []
         self._instructions: dict[int, Instruction] = {}
+        self._deeper: Deeper | None = None
         self._on_block = BLOCK_CALLBACK(self._block_hook)
         self._on_instruction = BLOCK_CALLBACK(self._instruction_hook)
         self._on_interrupt = INTERRUPT_CALLBACK(self._interrupt_hook)
@@ -180,6 +182,9 @@ class PythonEngine:
 
     def hook_instructions(self, first: int, last: int) -> None:
         self._cpu.hook(HOOK_CODE, self._on_instruction, None, first, last)
+
+    def watch_stack(self, deeper: Deeper) -> None:
+        self._deeper = deeper
 
     # --- hooks ----------------------------------------------------------------------------
 
@@ -272,15 +277,20 @@ class PythonEngine:
 
     def _follow_stack(self, block: Block) -> bool:
         state = self.state
-        sp = self._cpu.register(REG_SP)
-        lowest = sp + (block.lowest_sp if block.flags & stops.FLAG_STACK else 0)
-        if lowest < 0:
-            lowest = 0
         state.sp_unknown = int(bool(block.flags & stops.FLAG_STACK_AFTER))
+        change = block.lowest_sp if block.flags & stops.FLAG_STACK else 0
+        return self._follow_sp(change, block.address)
+
+    def _follow_sp(self, change: int, address: int) -> bool:
+        state = self.state
+        sp = self._cpu.register(REG_SP)
+        lowest = max(sp + change, 0)
         if lowest < state.lowest_sp and state.stack_floor <= sp <= state.stack_top:
-            state.lowest_sp, state.lowest_sp_address = lowest, block.address
+            state.lowest_sp, state.lowest_sp_address = lowest, address
+            if self._deeper is not None:
+                self._deeper(address)
             if lowest < state.stack_floor:
-                self._stop(stops.STOP_STACK, block.address)
+                self._stop(stops.STOP_STACK, address)
                 return True
         return False
 
@@ -342,6 +352,9 @@ class PythonEngine:
             return
         if found.kind == stops.KIND_ILLEGAL:
             self._stop(stops.STOP_ILLEGAL, address)
+            return
+        if found.kind == stops.KIND_STACK:
+            self._follow_sp(found.lowest_sp, address)
             return
         if found.kind == stops.KIND_EXECUTED:
             extra = found.cycles

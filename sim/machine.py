@@ -15,6 +15,7 @@ from .board import MEMORY_END, Board
 from .core import Core, core_named
 from .cost import BoardTiming
 from .counting import Counting
+from .deepest_stack import DeepestStack
 from .default_board import default_board
 from .elf import Elf, Symbol
 from .errors import UserError
@@ -121,6 +122,8 @@ class Machine:
         )
         self._engine, self._state = self._counting.engine, self._counting.state
         self._engine.install()
+        self.deepest_stack = DeepestStack(self._cpu, self.elf, self._state, _RETURN_PAGE)
+        self._engine.watch_stack(self.deepest_stack.on_deeper)
         self._memory_callback = uc.MEMORY_CALLBACK(self._on_invalid_access)
         self._cpu.hook(uc.HOOK_MEM_INVALID, self._memory_callback)
         self._access_pc = 0
@@ -303,6 +306,7 @@ class Machine:
             raise UserError(f"{function}: at most four integer arguments can be passed")
         cpu = self._cpu
         sp, lr, pc = cpu.register(uc.REG_SP), cpu.register(uc.REG_LR), self._pc
+        outside = self.deepest_stack.context(pc)
         for index, argument in enumerate(arguments):
             cpu.set_register(uc.REG_R0 + index, argument)
         call_sp = sp & ~7
@@ -312,7 +316,8 @@ class Machine:
         self._engine.open_call(self._call_function, _RETURN_PAGE, call_sp)
         self._pc = address & ~1
         try:
-            self._go()
+            with self.deepest_stack.call_from_outside(outside):
+                self._go()
         except Exit as request:
             self._engine.drop_frames()
             raise UserError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +13,8 @@ from .sizes import format_bytes, format_limit
 if TYPE_CHECKING:
     from .machine import Machine
     from .record import RunRecord
+
+_MOST_PARTS = 16  # of the call chain
 
 
 def render(machine: Machine, record: RunRecord) -> None:
@@ -50,6 +53,8 @@ def render(machine: Machine, record: RunRecord) -> None:
         f"stack {format_bytes(memory['stack'])}"
         + (f" (deepest in {memory['deepest_function']})" if memory["deepest_function"] else ""),
     )
+    if memory["call_chain"]:
+        table.add_row("stack", _chain(memory["call_chain"]))
     if memory["stack_top_moved_from"] is not None:
         table.add_row(
             "note",
@@ -62,6 +67,20 @@ def render(machine: Machine, record: RunRecord) -> None:
         table.add_row("result", f"{data['result']} ({data['result']:#x})")
     # Names come from the image: they are not markup.
     Console(highlight=False, markup=False, emoji=False).print(table)
+
+
+def _chain(frames: list[dict[str, Any]]) -> str:
+    """`main 32 > deep 112 x 20 > leaf 16`: the call chain at the peak, in bytes of each frame."""
+    parts = []
+    for (name, frame_bytes), same in groupby((f["function"], f["frame_bytes"]) for f in frames):
+        times = len(list(same))
+        text = f"{name or 'unknown'} {format_bytes(frame_bytes)}"
+        parts.append(f"{text} x {times}" if times > 1 else text)
+    if len(parts) > _MOST_PARTS:
+        left_out = len(parts) - _MOST_PARTS
+        half = _MOST_PARTS // 2
+        parts = [*parts[:half], f"... {left_out} more ...", *parts[-half:]]
+    return " > ".join(parts)
 
 
 def _time(cycles: int, clock_hz: int) -> str:

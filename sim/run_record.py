@@ -45,6 +45,7 @@ def run_record(machine: Machine) -> RunRecord:
                 "ram": use.total,
                 "ram_limit": machine.ram_bytes,
                 "deepest_function": machine.deepest_function,
+                "call_chain": [asdict(frame) for frame in machine.deepest_stack.chain()],
                 "stack_top_moved_from": machine.stack_top_moved_from,
             },
             "fault": machine.fault.record() if machine.fault else None,

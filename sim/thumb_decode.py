@@ -297,7 +297,7 @@ def _immediate(hw1: int, hw2: int) -> _Fields:
             return _undefined()
         fields = _data_processing(operation, rn, rd, bool(hw1 & 0x10), 0)
         if rd == SP and rn == SP and operation in (8, 13):
-            change = _modified_immediate(hw1, hw2) * (1 if operation == 8 else -1)
+            change = modified_immediate(hw1, hw2) * (1 if operation == 8 else -1)
             fields |= {"stack_change": change, "stack_lowest": min(change, 0)}
         return fields
     plain = hw1 >> 4 & 31
@@ -319,7 +319,7 @@ def _immediate(hw1: int, hw2: int) -> _Fields:
     return _undefined()
 
 
-def _modified_immediate(hw1: int, hw2: int) -> int:
+def modified_immediate(hw1: int, hw2: int) -> int:
     """A5.3.2."""
     value = (hw1 & 0x400) << 1 | (hw2 & 0x7000) >> 4 | hw2 & 0xFF
     low = value & 0xFF

@@ -1,0 +1,78 @@
+"""Keeps the moment at which the stack was deepest, for the call chain that led there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from . import unicorn_library as uc
+from .call_chain import MOST_STACK_BYTES, Capture, ChainFrame, Context, unwind
+from .elf import Elf
+from .stack_frames import StackFrames
+
+
+class DeepestStack:
+    """Listens to an engine with this `state`; calls from outside return to `return_page`.
+
+    Capturing is rare and cheap: SP reaches a new lowest value only so often.
+    """
+
+    def __init__(self, cpu: uc.Cpu, elf: Elf, state: Any, return_page: int) -> None:
+        self._cpu = cpu
+        self._elf = elf
+        self._state = state
+        self._return_page = return_page
+        self._capture: Capture | None = None
+        self._caller: Context | None = None
+        self._chain: tuple[Capture, list[ChainFrame]] | None = None
+        self.frames = StackFrames(elf, self.read_or_zeros)
+
+    def on_deeper(self, address: int) -> None:
+        """Engine: the code at `address` is about to take SP to a new `state.lowest_sp`."""
+        context = self.context(address)
+        size_bytes = min(int(self._state.stack_top) - context.sp, MOST_STACK_BYTES)
+        stack = self._cpu.read(context.sp, size_bytes) if size_bytes else b""
+        self._capture = Capture(context, int(self._state.lowest_sp), stack)
+
+    @contextmanager
+    def call_from_outside(self, outside: Context) -> Iterator[None]:
+        """Around a call from outside, while the firmware itself stands at `outside`."""
+        lowest_sp = int(self._state.lowest_sp)
+        try:
+            yield
+        finally:
+            if self._state.lowest_sp != lowest_sp:
+                self._caller = outside
+
+    def chain(self) -> list[ChainFrame]:
+        """The functions on the stack at its peak, the outermost first, and what each held of it.
+
+        Their bytes sum up to the lowest SP; what could not be unwound has no function.
+        """
+        if self._capture is None:
+            return []
+        if self._chain is None or self._chain[0] is not self._capture:
+            found = unwind(
+                self._capture,
+                int(self._state.stack_top),
+                self._elf,
+                self.frames,
+                self.read_or_zeros,
+                lambda address: self._caller if address == self._return_page else None,
+            )
+            self._chain = self._capture, found
+        return self._chain[1]
+
+    def context(self, pc: int) -> Context:
+        """Where the firmware stands, about to go on at `pc`."""
+        register = self._cpu.register
+        saved: dict[int, int | None] = {n: register(uc.REG_R0 + n) for n in range(4, 12)}
+        return Context(pc, register(uc.REG_SP), register(uc.REG_LR), saved)
+
+    def read_or_zeros(self, address: int, size_bytes: int) -> bytes:
+        """Memory as the core sees it; zeros where there is none."""
+        try:
+            return self._cpu.read(address & 0xFFFFFFFF, size_bytes)
+        except uc.UnicornError:
+            return bytes(size_bytes)
