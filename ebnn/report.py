@@ -86,9 +86,9 @@ def _limit(found: EmulatedStage) -> str:
     return "none" if limit is None else f"{limit:,}"
 
 
-def _latency(found: EmulatedStage) -> str:
-    cycles = found.record["regions"][REGION]["cycles"]["max"]
-    return f"{1e3 * cycles / found.board.clock_hz:.1f}"
+def _at_clock(found: EmulatedStage) -> str:
+    at_clock = found.record["at_clock"]
+    return f"{at_clock['cycles']['max']:,}" if at_clock else "same"
 
 
 _EMULATED_ROWS: dict[str, Callable[[EmulatedStage], str]] = {
@@ -102,9 +102,11 @@ _EMULATED_ROWS: dict[str, Callable[[EmulatedStage], str]] = {
     "paper's figure, bytes": lambda found: f"{found.paper_bytes:,}",
     "  parameters": _paper("parameters"),
     "  temporaries": _paper("temporaries"),
-    "cycles, min": _cycles("min"),
+    "cycles at 0 wait states, min": _cycles("min"),
     "  median": _cycles("median"),
     "  max": _cycles("max"),
     "clock, MHz": lambda found: f"{found.board.clock_hz / 1e6:g}",
-    "latency, ms": _latency,
+    "flash wait states": lambda found: str(found.board.flash_timing.wait_states),
+    "cycles with them": _at_clock,
+    "latency, ms": lambda found: f"{1e3 * found.latency_seconds:.1f}",
 }

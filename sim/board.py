@@ -6,17 +6,20 @@ Every figure in `boards/*.toml` names its source in the file's `source` key.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from .errors import UserError
+from .flash_timing import NO_WAIT_STATES, FlashTiming
 
 _FOLDER = Path(__file__).parent / "boards"
 # Armv7-M ARM B3.1: from 0xA0000000 on are devices and the system. The KiB below is kept free: a
 # call from outside returns there.
 MEMORY_END = 0x9FFFFC00
+ZERO_WAIT_STATES = "0ws"
+"""The profile that every board has: its cycles are the core's own."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,6 @@ class Memory:
     kind: Literal["flash", "ram"]
     address: int
     size_bytes: int
-    wait_states: int = 0
 
     @property
     def end(self) -> int:
@@ -46,6 +48,15 @@ class Board:
     memories: tuple[Memory, ...]
     source: str
     store_penalty_cycles: int = 0  # a load directly behind a store waits so long for the bus
+    flash_timing: FlashTiming = NO_WAIT_STATES  # of the first flash
+    profiles: tuple[str, ...] = ()  # what else `NAME@PROFILE` may ask for
+
+    def without_wait_states(self) -> Board:
+        """The same board and clock with flash as fast as the core: the profile `0ws`."""
+        if not self.flash_timing.wait_states:
+            return self
+        name = f"{self.name.partition('@')[0]}@{ZERO_WAIT_STATES}"
+        return replace(self, name=name, flash_timing=NO_WAIT_STATES)
 
     @property
     def flash(self) -> Memory:
@@ -64,15 +75,16 @@ def board_names() -> list[str]:
 
 
 def load_board(name_or_path: str | Path) -> Board:
-    """The board of that name, or described by that TOML file.
+    """The board of that name, or described by that TOML file; `BOARD@PROFILE` for one of the
+    profiles that the file describes, or for `0ws`: the same clock, and flash as fast as the core.
 
     Raises:
-        UserError: no such board, or a description with a missing or impossible value.
+        UserError: no such board or profile, or a description with a missing or impossible value.
     """
-    text = str(name_or_path)
+    text, at, profile = str(name_or_path).partition("@")
     path = _FOLDER / f"{text}.toml"
     if text.endswith(".toml"):
-        path = Path(name_or_path)
+        path = Path(text)
     elif text not in board_names():
         raise UserError(
             f"no board is called {text!r}: choose one of {', '.join(board_names())}, "
@@ -84,7 +96,8 @@ def load_board(name_or_path: str | Path) -> Board:
         raise UserError(f"{path}: cannot read the board ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a TOML board description ({error})") from error
-    return _board(path, facts)
+    board = _board(path, facts, profile if at else None)
+    return board.without_wait_states() if profile == ZERO_WAIT_STATES else board
 
 
 def generic_board(core: str) -> Board:
@@ -92,7 +105,18 @@ def generic_board(core: str) -> Board:
     return load_board("generic-" + core.removeprefix("cortex-"))
 
 
-def _board(path: Path, facts: dict[str, Any]) -> Board:
+def _board(path: Path, facts: dict[str, Any], profile: str | None) -> Board:
+    profiles = facts.get("profile", {})
+    if not isinstance(profiles, dict) or not all(isinstance(p, dict) for p in profiles.values()):
+        raise UserError(f"{path}: write each profile as a [profile.NAME] table")
+    changed: dict[str, Any] = {}
+    if profile not in (None, ZERO_WAIT_STATES):
+        if profile not in profiles:
+            raise UserError(
+                f"{path.stem} has no profile {profile!r}: choose one of "
+                f"{', '.join([*profiles, ZERO_WAIT_STATES])}"
+            )
+        changed = dict(profiles[profile])
     memories = []
     for entry in _value(path, facts, "memory", list):
         if not isinstance(entry, dict):
@@ -105,7 +129,6 @@ def _board(path: Path, facts: dict[str, Any]) -> Board:
             kind="flash" if kind == "flash" else "ram",
             address=_value(path, entry, "address", int),
             size_bytes=_value(path, entry, "size_bytes", int),
-            wait_states=entry.get("wait_states", 0),
         )
         if memory.size_bytes <= 0 or memory.address < 0 or memory.end > MEMORY_END:
             raise UserError(
@@ -121,11 +144,11 @@ def _board(path: Path, facts: dict[str, Any]) -> Board:
             raise UserError(f"{path}: memories {lower.name!r} and {upper.name!r} overlap")
     if {memory.kind for memory in memories} != {"flash", "ram"}:
         raise UserError(f"{path}: a board needs at least one flash and one ram memory")
-    clock_hz = _value(path, facts, "clock_hz", int)
+    clock_hz = _value(path, {**facts, **changed}, "clock_hz", int)
     if clock_hz <= 0:
         raise UserError(f"{path}: clock_hz must be positive")
     return Board(
-        name=path.stem,
+        name=path.stem if profile in (None, ZERO_WAIT_STATES) else f"{path.stem}@{profile}",
         title=_value(path, facts, "title", str),
         core=_value(path, facts, "core", str),
         clock_hz=clock_hz,
@@ -136,7 +159,46 @@ def _board(path: Path, facts: dict[str, Any]) -> Board:
             if "store_penalty_cycles" in facts
             else 0
         ),
+        flash_timing=_flash_timing(path, facts, changed),
+        profiles=tuple(profiles),
     )
+
+
+def _flash_timing(path: Path, facts: dict[str, Any], changed: dict[str, Any]) -> FlashTiming:
+    described = facts.get("flash_timing", {"wait_states": 0})
+    if not isinstance(described, dict):
+        raise UserError(f"{path}: write how the flash feeds the core as a [flash_timing] table")
+    keys = {field.name: type(getattr(NO_WAIT_STATES, field.name)) for field in fields(FlashTiming)}
+    for key, value in {**described, **changed}.items():
+        kind = keys.get(key)
+        if key == "clock_hz" and key in changed:
+            continue
+        if kind is None:
+            raise UserError(f"{path}: {key!r} is no key of [flash_timing]: use {', '.join(keys)}")
+        if type(value) is not kind or (kind is int and not 0 <= value <= 4096):
+            raise UserError(f"{path}: {key} = {value!r} is not {_KINDS[kind]}")
+    values = {key: v for key, v in {**described, **changed}.items() if key != "clock_hz"}
+    if "wait_states" not in values:
+        raise UserError(f"{path}: [flash_timing] needs 'wait_states'")
+    timing = FlashTiming(**values)
+    for what in ("instruction", "data"):
+        lines = getattr(timing, f"{what}_cache_lines")
+        ways = values.get(f"{what}_cache_ways", lines)  # fully associative unless told
+        timing = replace(timing, **{f"{what}_cache_ways": ways})
+        sets = lines // ways if ways and lines % ways == 0 else 0
+        if lines and (not sets or sets & (sets - 1)):
+            raise UserError(
+                f"{path}: {lines} lines in {ways} ways: the {what} cache needs a power of two of "
+                "sets"
+            )
+    if not timing.instruction_cache_lines:
+        raise UserError(f"{path}: instruction_cache_lines: at least 1, the buffer")
+    if timing.line_bytes < 4 or timing.line_bytes & (timing.line_bytes - 1):
+        raise UserError(f"{path}: line_bytes must be a power of two from 4 on")
+    return timing
+
+
+_KINDS = {int: "a number from 0 to 4096", bool: "true or false"}
 
 
 def _value(path: Path, facts: dict[str, Any], key: str, kind: type) -> Any:

@@ -30,7 +30,11 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="run an ELF image", epilog=_EPILOG)
     run.add_argument("elf", help="a linked ELF image for Cortex-M")
-    run.add_argument("--board", help="a board's name or TOML file (see `boards`)")
+    run.add_argument(
+        "--board",
+        help="a board's name or TOML file, @PROFILE for another of its "
+        "clocks: nrf52840-dk, stm32f407-discovery@0ws (see `boards`)",
+    )
     run.add_argument("--core", help="run as this core, e.g. m0+, m4f (default: the board's, or "
                      "what the image was built for)")  # fmt: skip
     run.add_argument("--ram", metavar="SIZE", help="only so much RAM exists: 15k, 15360")
@@ -205,16 +209,18 @@ def _boards(args: argparse.Namespace) -> int:
 
     table = Table(box=None, pad_edge=False)
     columns: list[tuple[str, Any]] = [
-        ("board", "left"), ("core", "left"), ("clock", "right"), ("flash", "right"),
-        ("RAM", "right"), ("what it is", "left"),
+        ("board", "left"), ("core", "left"), ("clock", "right"), ("wait states", "right"),
+        ("flash", "right"), ("RAM", "right"), ("profiles", "left"), ("what it is", "left"),
     ]  # fmt: skip
     for title, justify in columns:
         table.add_column(title, justify=justify)
     for board in boards:
         table.add_row(
             board.name, board.core, f"{board.clock_hz / 1e6:g} MHz",
-            f"{board.flash.size_bytes // 1024} KiB", f"{board.ram.size_bytes // 1024} KiB",
+            str(board.flash_timing.wait_states), f"{board.flash.size_bytes // 1024} KiB",
+            f"{board.ram.size_bytes // 1024} KiB", " ".join(f"@{p}" for p in board.profiles),
             board.title,
         )  # fmt: skip
     Console().print(table)
+    print("Every board also has @0ws: the same clock, and flash as fast as the core.")
     return 0

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from .core import Core
 from .cycle_rules import Timing
+from .flash_timing import NO_WAIT_STATES, FlashTiming
 from .thumb import BRANCHES, SP, Instruction, Kind
 
 # Causes of stalls, as they appear in the run record.
@@ -27,6 +28,7 @@ DIVIDE = "divide"
 FLOATING_POINT = "floating point"
 SYSTEM = "system"
 STORE_PENALTY = "store penalty"
+FLASH_WAIT = "flash wait states"
 DUAL_ISSUE = "dual issue"  # negative: instructions that cost nothing
 
 
@@ -38,6 +40,13 @@ class BoardTiming:
     # timings: "the impact on timing is only felt if another load or store operation is executed
     # before completion". Measured: 1 on STM32F407, 0 on STM32L100 and SAM D20.
     store_penalty_cycles: int = 0
+    flash_start: int = 0
+    flash_bytes: int = 0
+    flash: FlashTiming = NO_WAIT_STATES
+
+    @property
+    def has_wait_states(self) -> bool:
+        return self.flash.wait_states > 0
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,35 @@ def block_cost(
         uses_fpu=any(i.feature in ("fp", "fp-double", "fpv5") for i in instructions),
         sp_change=sp or 0,
     )
+
+
+def fetches(
+    core: Core,
+    board: BoardTiming,
+    instructions: Sequence[Instruction],
+    before: Instruction | None,
+    entry_cycles: int,
+) -> list[tuple[int, int]]:
+    """The lines of flash that a block is fetched from, in order, and for each the cycles of the
+    block that come before it is needed, without wait states: what a prefetch can use.
+
+    Overlaps that `block_cost` finds across instructions (dual issue, VDIV) are left out here.
+    """
+    found: list[tuple[int, int]] = []
+    cycles = entry_cycles
+    previous = before
+    for instruction in instructions:
+        for at in range(instruction.address, instruction.end, 2):
+            offset = at - board.flash_start
+            line = board.flash.line(offset)
+            if 0 <= offset < board.flash_bytes and (not found or found[-1][0] != line):
+                found.append((line, cycles))
+        if instruction.condition is None:
+            cycles += 1 + sum(_cost(core.timing, board, instruction, previous).values())
+        else:
+            cycles += core.timing.skipped
+        previous = instruction
+    return found
 
 
 def divide_cycles(timing: Timing, dividend: int, divisor: int, is_signed: bool) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .core import Core, missing_feature
-from .cost import BlockCost, BoardTiming, block_cost
+from .cost import BlockCost, BoardTiming, block_cost, fetches
 from .engine import FLAG_ENTRY, FLAG_FPU, FLAG_STACK, FLAG_STACK_AFTER, FLAG_UNHOOKED, NEVER
 from .errors import UserError
 from .stack_watches import stack_watches
@@ -52,8 +52,14 @@ class CostModel:
         self._read = read
         self._remembered = 0  # instructions in `blocks`
 
-    def fill(self, address: int, size: int, before_index: int | None, into: Any) -> None:
-        """Engine callback: cost the block of `size` bytes at `address` into the engine's record."""
+    def fill(
+        self, address: int, size: int, before_index: int | None, into: Any
+    ) -> Sequence[tuple[int, int]]:
+        """Engine callback: cost the block of `size` bytes at `address` into the engine's record.
+
+        Returns the lines of flash that it is fetched from (`cost.fetches`), none without wait
+        states.
+        """
         code = self._read(address, size)
         before_block = None if before_index is None else self.blocks[before_index]
         before = before_block.instructions[-1] if before_block else None
@@ -93,6 +99,10 @@ class CostModel:
         if any(at not in self.hooked for at in self.watched_instructions(block)):
             flags |= FLAG_UNHOOKED
         into.flags = flags
+        if not self.board.has_wait_states:
+            return ()
+        entry_cycles = cost.entry_cycles if before_index is None else 0
+        return fetches(self.core, self.board, instructions, before, entry_cycles)
 
     def watched_instructions(self, block: CostedBlock) -> list[int]:
         """Addresses in the block that need a hook: dynamic costs, what the core lacks, SP."""

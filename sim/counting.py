@@ -8,7 +8,7 @@ from typing import Any
 from . import engine as stops
 from . import unicorn_library as uc
 from .core import Core, missing_feature
-from .cost import BoardTiming, block_cost
+from .cost import FLASH_WAIT, BoardTiming, block_cost
 from .costs import CostedBlock, CostModel
 from .engine import Engine, make_engine
 from .errors import UserError
@@ -31,6 +31,9 @@ class Counting:
         self.costs = CostModel(core, timing, cpu.read)
         self.engine: Engine = make_engine(engine, cpu, self.costs.fill)
         self.state: Any = self.engine.state
+        if timing.has_wait_states:
+            self.engine.set_flash(timing.flash_start, timing.flash_bytes, timing.flash)
+        self.engine.install()
         self._causes: dict[int, str] = {}  # of dynamic instructions, by address
         self._added: Counter[str] = Counter()
         self._partial_cycles = self._partial_instructions = 0
@@ -137,6 +140,7 @@ class Counting:
     def stalls(self) -> dict[str, int]:
         """Cycles beyond one for each instruction, by cause; instructions plus these are cycles."""
         found: Counter[str] = Counter(self._added)
+        found[FLASH_WAIT] += int(self.state.wait_cycles)
         for index, block in enumerate(self.costs.blocks):
             counted = self.engine.block(index)
             count, taken = counted.count, counted.taken

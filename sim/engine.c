@@ -28,26 +28,52 @@ static void stop(engine *e, uint32_t reason, uint32_t address) {
     e->emu_stop(e->uc);
 }
 
+/* A zeroed block at the start of a cache line. */
+static block *allocate_block(engine *e) {
+    uint32_t at = e->block_count % CHUNK_BLOCKS;
+    if (at == 0 && e->block_count / CHUNK_BLOCKS == e->chunk_count) {
+        void **grown = realloc(e->chunks, (e->chunk_count + 1u) * sizeof(void *));
+        if (grown == NULL) {
+            return NULL;
+        }
+        e->chunks = grown;
+        void *chunk = malloc(CHUNK_BLOCKS * sizeof(block) + CACHE_LINE_BYTES);
+        if (chunk == NULL) {
+            return NULL;
+        }
+        e->chunks[e->chunk_count++] = chunk;
+    }
+    uintptr_t start = (uintptr_t)e->chunks[e->block_count / CHUNK_BLOCKS];
+    start += (CACHE_LINE_BYTES - start % CACHE_LINE_BYTES) % CACHE_LINE_BYTES;
+    block *made = (block *)start + at;
+    memset(made, 0, sizeof(block));
+    return made;
+}
+
 static block *new_block(engine *e, uint32_t address, uint32_t size, block *before) {
     if (e->block_count == e->block_capacity) {
         uint32_t capacity = e->block_capacity ? 2 * e->block_capacity : 1024;
         block **grown = realloc(e->blocks, capacity * sizeof(block *));
         if (grown == NULL) {
+            stop(e, STOP_DECODE, address);
             return NULL;
         }
         e->blocks = grown;
         e->block_capacity = capacity;
     }
-    block *made = calloc(1, sizeof(block));
+    block *made = allocate_block(e);
     if (made == NULL) {
+        stop(e, STOP_DECODE, address);
         return NULL;
     }
     made->address = address;
     made->size = size;
     made->end = address + size;
     made->index = e->block_count;
+    made->next = &e->empty;
+    made->target = &e->empty;
     if (e->decode(address, size, before, made) != 0) {
-        free(made);
+        free(made->fetches);
         stop(e, STOP_DECODE, address);
         return NULL;
     }
@@ -55,44 +81,66 @@ static block *new_block(engine *e, uint32_t address, uint32_t size, block *befor
     return made;
 }
 
-static block *find_block(engine *e, uint32_t address, uint32_t size) {
+/* The block at `address`, arrived at by a branch. */
+static block *find_target(engine *e, uint32_t address, uint32_t size, block *before) {
     block **slot = &e->table[(address >> 1) & (TABLE_SIZE - 1)];
-    block **link = slot;
-    while (*link != &e->empty) {
-        block *found = *link;
-        if (found->address == address && found->size == size) {
-            *link = found->next_in_slot; /* to the front: blocks that alternate are rare */
-            found->next_in_slot = *slot;
-            *slot = found;
-            return found;
+    block *found = *slot;
+    while (found != &e->empty && (found->address != address || found->size != size)) {
+        found = found->next_in_slot;
+    }
+    if (found == &e->empty) {
+        found = new_block(e, address, size, NULL);
+        if (found == NULL) {
+            return NULL;
         }
-        link = &found->next_in_slot;
+        found->next_in_slot = *slot;
+        *slot = found;
     }
-    block *made = new_block(e, address, size, NULL);
-    if (made != NULL) {
-        made->next_in_slot = *slot;
-        *slot = made;
-    }
-    return made;
+    before->target = found;
+    return found;
 }
 
-static block *find_sequential(engine *e, block *b, block *before) {
-    for (block *v = b->variants; v != NULL; v = v->next_variant) {
-        if (v->predecessor == before) {
-            b->predecessor = before;
-            b->sequential = v;
-            return v;
+/* The block that follows `before`, fallen into. */
+static block *find_next(engine *e, uint32_t size, block *before) {
+    block *found = before->variants;
+    while (found != NULL && found->size != size) {
+        found = found->next_variant;
+    }
+    if (found == NULL) {
+        found = new_block(e, before->end, size, before);
+        if (found == NULL) {
+            return NULL;
+        }
+        found->next_variant = before->variants;
+        before->variants = found;
+    }
+    before->next = found;
+    return found;
+}
+
+/* Wait states of fetching `b` from `now` on. */
+static uint64_t fetch_block(engine *e, block *b, uint64_t now) {
+    uint64_t waited = 0;
+    for (uint32_t index = 0; index < b->fetch_count; index++) {
+        const fetch *f = &b->fetches[index];
+        if (f->line != e->flash->current) {
+            waited += flash_fetch(e->flash, f->line, now + f->cycles + waited);
         }
     }
-    block *made = new_block(e, b->address, b->size, before);
-    if (made != NULL) {
-        made->predecessor = before;
-        made->next_variant = b->variants;
-        b->variants = made;
-        b->predecessor = before;
-        b->sequential = made;
+    b->wait_cycles += waited;
+    e->wait_cycles += waited;
+    return waited;
+}
+
+/* One execution of `b`, which begins when `cycles` have passed. */
+static void count_block(engine *e, block *b, uint64_t cycles, int has_flash) {
+    if (has_flash) {
+        cycles += fetch_block(e, b, cycles);
     }
-    return made;
+    b->count++;
+    e->cycles = cycles + b->cycles;
+    e->instructions += b->instructions;
+    e->previous = b;
 }
 
 static void close_frame(engine *e) {
@@ -198,7 +246,7 @@ static int follow_stack(engine *e, const block *b) {
 
 /* Everything that is not just adding up. On return the block has been counted, or the run stops
  * before it and `pending` remembers that it has been arrived at. */
-static void slow_path(engine *e, block *b, block *before, uint32_t address) {
+static void slow_path(engine *e, block *b, block *before, uint32_t address, int has_flash) {
     if (e->pending == &e->resumed) {
         e->pending = NULL;
         if (address == e->resumed.address) {
@@ -245,50 +293,45 @@ static void slow_path(engine *e, block *b, block *before, uint32_t address) {
         open_frame(e, b->function);
     }
     e->pending = NULL;
-    e->previous = b;
     e->attention = e->sp_unknown | (uint32_t)(e->break_address != NEVER);
-    b->count++;
-    e->cycles += b->cycles;
-    e->instructions += b->instructions;
+    count_block(e, b, e->cycles, has_flash);
 }
 
-void ebnn_on_block(void *uc, uint64_t address64, uint32_t size, void *user) {
-    engine *e = user;
-    uint32_t address = (uint32_t)address64;
+static inline void on_block(engine *e, uint32_t address, uint32_t size, int has_flash) {
     block *before = e->previous;
-    block *b = e->table[(address >> 1) & (TABLE_SIZE - 1)];
     uint64_t cycles = e->cycles;
-    (void)uc;
-    if (UNLIKELY(e->stop != STOP_NONE)) {
+    uint32_t taken = address != before->end;
+    block *b = taken ? before->target : before->next;
+    if (UNLIKELY(e->attention && e->stop != STOP_NONE)) {
         return; /* stopping: this block does not run */
     }
     if (UNLIKELY(b->address != address || b->size != size)) {
-        b = find_block(e, address, size);
+        b = taken ? find_target(e, address, size, before) : find_next(e, size, before);
         if (b == NULL) {
             return;
         }
     }
-    uint64_t taken = address != before->end;
-    if (!taken) {
-        if (UNLIKELY(b->predecessor != before)) {
-            if (find_sequential(e, b, before) == NULL) {
-                return;
-            }
-        }
-        b = b->sequential;
-    } else {
+    if (taken) {
         cycles += before->taken_cycles;
     }
     if (UNLIKELY((b->flags & e->alert) | (uint32_t)(address == e->watched_return) |
                  (uint32_t)(cycles >= e->deadline) | e->attention)) {
-        slow_path(e, b, before, address);
+        slow_path(e, b, before, address, has_flash);
         return;
     }
     before->taken += taken;
-    b->count++;
-    e->cycles = cycles + b->cycles;
-    e->instructions += b->instructions;
-    e->previous = b;
+    count_block(e, b, cycles, has_flash);
+}
+
+void ebnn_on_block(void *uc, uint64_t address, uint32_t size, void *user) {
+    (void)uc;
+    on_block(user, (uint32_t)address, size, 0);
+}
+
+/* The same where the flash has wait states. */
+void ebnn_on_block_from_flash(void *uc, uint64_t address, uint32_t size, void *user) {
+    (void)uc;
+    on_block(user, (uint32_t)address, size, 1);
 }
 
 /* Position of the highest set bit, from 1; 0 for 0. Range 0..32. */
@@ -388,6 +431,8 @@ engine *ebnn_engine_new(void *uc, void *reg_read, void *emu_stop, decode_callbac
     e->decode = decode;
     e->idle.address = NEVER;
     e->idle.end = NEVER;
+    e->idle.target = &e->empty;
+    e->idle.next = &e->empty;
     e->empty.address = NEVER;
     e->empty.end = NEVER;
     e->previous = &e->idle;
@@ -410,8 +455,13 @@ void ebnn_engine_watch_stack(engine *e, deeper_callback deeper) {
 
 void ebnn_engine_free(engine *e) {
     for (uint32_t index = 0; index < e->block_count; index++) {
-        free(e->blocks[index]);
+        free(e->blocks[index]->fetches);
     }
+    for (uint32_t index = 0; index < e->chunk_count; index++) {
+        free(e->chunks[index]);
+    }
+    free(e->chunks);
+    flash_free(e->flash);
     for (uint32_t index = 0; index < e->function_count; index++) {
         free(e->functions[index].sample);
     }
@@ -521,4 +571,10 @@ instruction *ebnn_engine_add_instruction(engine *e, uint32_t address) {
 
 instruction *ebnn_engine_instruction(engine *e, uint32_t index) {
     return index < e->instruction_count ? e->instruction_list[index] : NULL;
+}
+
+/* What Python's mirror of the structures must agree with, lest a stale build corrupt memory. */
+uint64_t ebnn_engine_layout(void) {
+    return (uint64_t)offsetof(engine, previous) << 48 | (uint64_t)offsetof(block, variants) << 32 |
+           (uint64_t)sizeof(function) << 16 | (uint64_t)sizeof(instruction);
 }

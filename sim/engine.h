@@ -16,6 +16,9 @@
 #define INSTRUCTION_BITS 12
 #define INSTRUCTION_SIZE (1u << INSTRUCTION_BITS)
 #define NEVER 1u /* odd, so it equals no block's address */
+#define NO_LINE UINT32_MAX
+#define CHUNK_BLOCKS 64u
+#define CACHE_LINE_BYTES 64u /* of the host */
 #define MAX_FRAMES 64u
 #define MAX_SAMPLES (1u << 20)
 
@@ -59,7 +62,14 @@ enum {
     KIND_STACK = 4
 };
 
+/* One line of flash that a block is fetched from. */
+typedef struct {
+    uint32_t line;   /* address / line_bytes, from the start of flash */
+    uint32_t cycles; /* of the block, without wait states, before it is needed */
+} fetch;
+
 typedef struct block {
+    /* What every execution touches, in one cache line. */
     uint32_t address;      /* of the first instruction */
     uint32_t size;         /* bytes, as Unicorn translated it */
     uint32_t end;          /* address + size, or NEVER when it always leaves by a branch */
@@ -67,19 +77,46 @@ typedef struct block {
     uint32_t taken_cycles; /* more when it leaves by a branch instead */
     uint32_t instructions;
     uint32_t flags;
-    int32_t lowest_sp; /* lowest SP reached, relative to SP at entry; <= 0 */
-    uint64_t count;    /* executions */
-    uint64_t taken;    /* of these, how many left by a branch */
-    /* Entering by falling out of another block can cost less than by a branch, because loads
-     * pipeline across the border. Each such predecessor has a variant with its own count. */
-    struct block *predecessor; /* the last one seen ... */
-    struct block *sequential;  /* ... and the variant for it */
-    struct block *variants;    /* all variants of this block, chained by next_variant */
+    int32_t lowest_sp;    /* lowest SP reached, relative to SP at entry; <= 0 */
+    uint64_t count;       /* executions */
+    uint64_t taken;       /* of these, how many left by a branch */
+    struct block *next;   /* fallen into from here, the last one seen */
+    struct block *target; /* branched to from here, the last one seen */
+    /* The rest is seldom needed. Entering by falling out of another block can cost less than by a
+     * branch, because loads pipeline across the border: what is fallen into is a variant of its
+     * own, one for each block before it. */
+    uint64_t wait_cycles;   /* lost to flash wait states */
+    uint32_t index;         /* in order of creation: Python's name for it */
+    uint32_t function;      /* with FLAG_ENTRY */
+    struct block *variants; /* all that were fallen into from here, chained by next_variant */
     struct block *next_variant;
     struct block *next_in_slot;
-    uint32_t index; /* in order of creation: Python's name for it */
-    uint32_t function;
+    fetch *fetches; /* lines of flash, in order; none where there are no wait states */
+    uint32_t fetch_count;
 } block;
+
+/* Lines of flash held near the core, the least recently used of a set giving way. */
+typedef struct {
+    uint32_t ways;
+    uint32_t sets;   /* a power of two: the low bits of a line's number choose the set */
+    uint32_t *line;  /* [sets * ways], NO_LINE where empty */
+    uint64_t *used;  /* [sets * ways], `clock` of the last use */
+    uint32_t *where; /* [lines of the flash]: the slot that holds it, or NO_LINE */
+    uint64_t clock;
+} cache;
+
+/* A flash slower than the core: see flash.c. */
+typedef struct {
+    uint32_t address, end;  /* of the flash */
+    uint32_t line_shift;    /* log2 of the bytes that one read brings */
+    uint32_t wait_states;   /* cycles beyond one for each read */
+    uint32_t prefetch;      /* the next line is read while this one runs */
+    uint32_t current;       /* the line in the read buffer of the code, or NO_LINE */
+    uint32_t prefetched;    /* the line being read ahead, or NO_LINE */
+    uint64_t prefetched_at; /* cycles when that began */
+    cache instruction, data;
+    cache *data_cache; /* `data`, or `instruction` where one cache serves both */
+} flash;
 
 typedef struct {
     uint32_t return_address;
@@ -139,6 +176,7 @@ struct engine {
     uint32_t block_count;
     uint32_t instruction_count;
     uint32_t function_count;
+    uint64_t wait_cycles; /* lost to flash wait states */
     /* Up to here mirrored in engine_native.py. */
     block *previous;
     block *pending; /* already arrived at, then stopped before running it */
@@ -154,10 +192,16 @@ struct engine {
     function *functions;
     block **blocks;
     uint32_t block_capacity;
+    void **chunks; /* the blocks' memory: `chunk_count` pieces of CHUNK_BLOCKS blocks */
+    uint32_t chunk_count;
+    flash *flash; /* NULL at zero wait states */
     frame frame[MAX_FRAMES];
     instruction *instruction_table[INSTRUCTION_SIZE];
     instruction *instruction_list[INSTRUCTION_SIZE];
     block *table[TABLE_SIZE];
 };
+
+uint64_t flash_fetch(flash *f, uint32_t line, uint64_t now);
+void flash_free(flash *f);
 
 #endif

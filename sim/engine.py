@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import UserError
 
 if TYPE_CHECKING:
+    from .flash_timing import FlashTiming
     from .unicorn_library import Cpu
 
 # Mirrored in engine.c.
@@ -45,8 +46,9 @@ KIND_STACK = 4
 NEVER = 1
 NO_BLOCK = 0xFFFFFFFF
 
-Decode = Callable[[int, int, int | None, Any], None]
-"""`decode(address, size, index of the block fallen out of, block to fill in)`."""
+Decode = Callable[[int, int, int | None, Any], Sequence[tuple[int, int]]]
+"""`decode(address, size, index of the block fallen out of, block to fill in)`: the lines of flash
+that the block is fetched from, each with the cycles of the block before it is needed."""
 Deeper = Callable[[int], None]
 """`deeper(address)`: the code there is about to take SP lower than ever before."""
 
@@ -58,6 +60,7 @@ class Engine(Protocol):
     state: Any
     failure: BaseException | None
 
+    def set_flash(self, address: int, size_bytes: int, timing: FlashTiming) -> None: ...
     def install(self) -> None: ...
     def jump(self) -> None: ...
     def resume(self, address: int) -> None: ...
@@ -86,8 +89,8 @@ def make_engine(choice: str, cpu: Cpu, decode: Decode) -> Engine:
             return engine_native.NativeEngine(library, cpu, decode)
         if choice == "native":
             raise UserError(
-                "the native engine is not built: install a C compiler and run pip install again, "
-                "or use --engine python"
+                "the native engine is not built, or from other sources: install a C compiler and "
+                "run pip install again, or use --engine python"
             )
         _say_slow()
     return engine_python.PythonEngine(cpu, decode)
@@ -101,7 +104,7 @@ def _say_slow() -> None:
     if not _said:
         _said = True
         print(
-            "note: the native engine is not built; the Python path counts the same, about 20 times "
-            "slower (install a C compiler and run pip install again)",
+            "note: the native engine is not built, or from other sources; the Python path counts "
+            "the same, about 20 times slower (install a C compiler and run pip install again)",
             file=sys.stderr,
         )

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from .engine import NO_BLOCK, Decode, Deeper
-from .unicorn_library import HOOK_BLOCK, HOOK_CODE, HOOK_INTR, Cpu
+from .flash_timing import FlashTiming
+from .unicorn_library import HOOK_BLOCK, HOOK_CODE, HOOK_INTR, HOOK_MEM_READ, Cpu
 
 _u32, _i32, _u64 = ctypes.c_uint32, ctypes.c_int32, ctypes.c_uint64
 
 
 class State(ctypes.Structure):
-    """The first fields of engine.c's `struct engine`."""
+    """The first fields of engine.h's `struct engine`."""
 
     _fields_ = (
         ("cycles", _u64),
@@ -42,11 +43,12 @@ class State(ctypes.Structure):
         ("block_count", _u32),
         ("instruction_count", _u32),
         ("function_count", _u32),
+        ("wait_cycles", _u64),
     )
 
 
 class Block(ctypes.Structure):
-    """engine.c's `block`, up to the counters; the pointers behind them are C's business."""
+    """engine.h's `block`, up to the lists that are C's business."""
 
     _fields_ = (
         ("address", _u32),
@@ -59,7 +61,9 @@ class Block(ctypes.Structure):
         ("lowest_sp", _i32),
         ("count", _u64),
         ("taken", _u64),
-        ("pointers", ctypes.c_void_p * 5),
+        ("next", ctypes.c_void_p),
+        ("target", ctypes.c_void_p),
+        ("wait_cycles", _u64),
         ("index", _u32),
         ("function", _u32),
     )
@@ -102,7 +106,7 @@ _DEEPER = ctypes.CFUNCTYPE(None, _u32)
 
 @cache
 def find_library() -> Any:
-    """The built extension beside this file, or None."""
+    """The built extension beside this file, or None where there is none or a stale one."""
     suffix = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
     path = Path(__file__).with_name("_engine" + suffix)
     if not path.is_file():
@@ -110,6 +114,8 @@ def find_library() -> Any:
     try:
         library = ctypes.CDLL(str(path))
     except OSError:
+        return None
+    if not _mirrors(library):
         return None
     pointer = ctypes.c_void_p
     for name, result, arguments in (
@@ -126,11 +132,25 @@ def find_library() -> Any:
         ("ebnn_engine_open_call", ctypes.c_int, [pointer, _u32, _u32, _u32]),
         ("ebnn_engine_add_instruction", ctypes.POINTER(Instruction), [pointer, _u32]),
         ("ebnn_engine_instruction", ctypes.POINTER(Instruction), [pointer, _u32]),
+        ("ebnn_engine_set_flash", ctypes.c_int, [pointer, *[_u32] * 9]),
+        ("ebnn_block_add_fetch", ctypes.c_int, [ctypes.POINTER(Block), _u32, _u32]),
     ):
         function = getattr(library, name)
         function.restype = result
         function.argtypes = arguments
     return library
+
+
+def _mirrors(library: Any) -> bool:
+    """Whether the library was built from sources whose structures are those above."""
+    try:
+        layout = library.ebnn_engine_layout
+    except AttributeError:
+        return False
+    layout.restype = _u64
+    sizes = [ctypes.sizeof(kind) for kind in (State, Block, Function, Instruction)]
+    expected = sizes[0] << 48 | sizes[1] << 32 | sizes[2] << 16 | sizes[3]
+    return bool(layout() == expected)
 
 
 class NativeEngine:
@@ -145,7 +165,10 @@ class NativeEngine:
 
         def decode_block(address: int, size: int, before: Any, into: Any) -> int:
             try:
-                decode(address, size, before.contents.index if before else None, into.contents)
+                index = before.contents.index if before else None
+                for line, cycles in decode(address, size, index, into.contents):
+                    if library.ebnn_block_add_fetch(into, line, cycles):
+                        raise MemoryError("the native engine could not note a line of flash")
             except BaseException as error:
                 self.failure = error
                 return 1
@@ -162,14 +185,37 @@ class NativeEngine:
         if not self._engine:
             raise MemoryError("the native engine could not allocate its tables")
         self.state: Any = State.from_address(self._engine)
+        self._flash: tuple[int, int] | None = None
 
     def __del__(self) -> None:
         if getattr(self, "_engine", None):
             self._library.ebnn_engine_free(self._engine)
             self._engine = None
 
+    def set_flash(self, address: int, size_bytes: int, timing: FlashTiming) -> None:
+        if self._library.ebnn_engine_set_flash(
+            self._engine,
+            address,
+            size_bytes,
+            timing.line_bytes,
+            timing.wait_states,
+            timing.prefetch,
+            timing.instruction_cache_lines,
+            timing.instruction_cache_ways,
+            timing.data_cache_lines,
+            timing.data_cache_ways,
+        ):
+            raise MemoryError("the native engine could not allocate its flash")
+        self._flash = (address, address + size_bytes - 1)
+
     def install(self) -> None:
-        self._cpu.hook(HOOK_BLOCK, self._library.ebnn_on_block, self._engine)
+        on_block = self._library.ebnn_on_block
+        if self._flash is not None:
+            on_block = self._library.ebnn_on_block_from_flash
+            self._cpu.hook(
+                HOOK_MEM_READ, self._library.ebnn_on_flash_load, self._engine, *self._flash
+            )
+        self._cpu.hook(HOOK_BLOCK, on_block, self._engine)
         self._cpu.hook(HOOK_INTR, self._library.ebnn_on_interrupt, self._engine)
 
     def jump(self) -> None:

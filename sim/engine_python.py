@@ -5,17 +5,21 @@ Every rule of counting is the native engine's; the comments there hold here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import engine as stops
 from .engine import NEVER, NO_BLOCK, Decode, Deeper
+from .flash_timing import Flash, FlashTiming
 from .unicorn_library import (
     BLOCK_CALLBACK,
     HOOK_BLOCK,
     HOOK_CODE,
     HOOK_INTR,
+    HOOK_MEM_READ,
     INTERRUPT_CALLBACK,
+    MEMORY_READ_CALLBACK,
     REG_LR,
     REG_R0,
     REG_SP,
@@ -41,7 +45,9 @@ class Block:
     taken: int = 0
     index: int = NO_BLOCK
     function: int = 0
-    sequential: dict[int, Block] = field(default_factory=dict)  # predecessor's index -> variant
+    wait_cycles: int = 0
+    variants: dict[int, Block] = field(default_factory=dict)  # fallen into from here, by size
+    fetches: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(slots=True)
@@ -101,6 +107,7 @@ class State:
     ram_end: int = _NOTHING
     break_address: int = NEVER
     trap_divide: int = 0
+    wait_cycles: int = 0
 
 
 class PythonEngine:
@@ -127,10 +134,18 @@ class PythonEngine:
         self._on_block = BLOCK_CALLBACK(self._block_hook)
         self._on_instruction = BLOCK_CALLBACK(self._instruction_hook)
         self._on_interrupt = INTERRUPT_CALLBACK(self._interrupt_hook)
+        self._on_flash_load = MEMORY_READ_CALLBACK(self._flash_load_hook)
+        self._flash: Flash | None = None
 
     # --- the interface of an engine -------------------------------------------------------
 
+    def set_flash(self, address: int, size_bytes: int, timing: FlashTiming) -> None:
+        self._flash = Flash(address, size_bytes, timing)
+
     def install(self) -> None:
+        if self._flash is not None:
+            first, last = self._flash.address, self._flash.end - 1
+            self._cpu.hook(HOOK_MEM_READ, self._on_flash_load, None, first, last)
         self._cpu.hook(HOOK_BLOCK, self._on_block)
         self._cpu.hook(HOOK_INTR, self._on_interrupt)
 
@@ -203,25 +218,23 @@ class PythonEngine:
 
     def _new_block(self, address: int, size: int, before: Block | None) -> Block:
         made = Block(address, size, address + size, index=len(self._blocks))
-        self._decode(address, size, None if before is None else before.index, made)
+        made.fetches = self._decode(address, size, None if before is None else before.index, made)
         self._blocks.append(made)
         return made
 
     def _arrive_at_block(self, address: int, size: int) -> None:
         state, before = self.state, self._previous
-        block = self._table.get((address, size))
-        if block is None:
-            block = self._table[address, size] = self._new_block(address, size, None)
         taken = address != before.end
         cycles = state.cycles
         if taken:
+            block = self._table.get((address, size))
+            if block is None:
+                block = self._table[address, size] = self._new_block(address, size, None)
             cycles += before.taken_cycles
         else:
-            variant = block.sequential.get(before.index)
-            if variant is None:
-                variant = self._new_block(address, size, before)
-                block.sequential[before.index] = variant
-            block = variant
+            block = before.variants.get(size)
+            if block is None:
+                block = before.variants[size] = self._new_block(address, size, before)
         if (
             block.flags & state.alert
             or address == state.watched_return
@@ -236,10 +249,34 @@ class PythonEngine:
         self._count(block, cycles)
 
     def _count(self, block: Block, cycles: int) -> None:
+        if self._flash is not None:
+            cycles += self._fetch(block, cycles)
         block.count += 1
         self.state.cycles = cycles + block.cycles
         self.state.instructions += block.instructions
         self._previous = block
+
+    def _fetch(self, block: Block, now: int) -> int:
+        assert self._flash is not None
+        waited = 0
+        for line, cycles in block.fetches:
+            if line != self._flash.current:
+                waited += self._flash.fetch(line, now + cycles + waited)
+        block.wait_cycles += waited
+        self.state.wait_cycles += waited
+        return waited
+
+    def _flash_load_hook(
+        self, _uc: Any, _kind: int, address: int, size: int, _value: int, _user: Any
+    ) -> None:
+        flash = self._flash
+        if flash is None or self.state.stop != stops.STOP_NONE:
+            return
+        if flash.address <= address and address + size <= flash.end:
+            waited = flash.load(address, size)
+            self.state.cycles += waited
+            self.state.wait_cycles += waited
+            self._previous.wait_cycles += waited
 
     def _slow_path(self, block: Block, before: Block, address: int) -> None:
         state = self.state

@@ -48,7 +48,7 @@ from .unaligned import carry_out, decode_access
 _RETURN_PAGE, _RETURN_PAGE_BYTES = MEMORY_END, 1024
 # A run comes back every so many cycles to look at the clock and for Ctrl-C: by how long the last
 # ones took, since firmware can make the host work for each cycle (unaligned accesses, registers).
-_FIRST_SLICE_CYCLES, _LARGEST_SLICE_CYCLES = 1_000_000, 100_000_000
+_FIRST_SLICE_CYCLES, _LARGEST_SLICE_CYCLES = 50_000, 100_000_000
 _SLICE_SECONDS = 0.1
 _INTERRUPT_SVC, _INTERRUPT_UNALIGNED, _INTERRUPT_BKPT = 2, 4, 7
 _INTERRUPT_EXCEPTION_RETURN, _INTERRUPT_NO_FPU = 8, 17
@@ -59,6 +59,7 @@ _FPU_ENABLED = 0xF << 20
 class Snapshot:
     """Registers and memories of one moment; what was counted is not part of it."""
 
+    owner: Machine
     pc: int
     context: bytes
     memories: tuple[tuple[int, bytes], ...]
@@ -117,11 +118,14 @@ class Machine:
         check_static(self.elf, self.board, self.ram_bytes)
         self._static_end = (static_end(self.elf, self.board) + 7) & ~7
         self._static_bytes = (static_bytes(self.elf, self.board) + 7) & ~7
-        self._counting = Counting(
-            self._cpu, self.core, BoardTiming(self.board.store_penalty_cycles), engine
+        timing = BoardTiming(
+            self.board.store_penalty_cycles,
+            self.board.flash.address,
+            self.board.flash.size_bytes,
+            self.board.flash_timing,
         )
+        self._counting = Counting(self._cpu, self.core, timing, engine)
         self._engine, self._state = self._counting.engine, self._counting.state
-        self._engine.install()
         self.deepest_stack = DeepestStack(self._cpu, self.elf, self._state, _RETURN_PAGE)
         self._engine.watch_stack(self.deepest_stack.on_deeper)
         self._memory_callback = uc.MEMORY_CALLBACK(self._on_invalid_access)
@@ -336,6 +340,7 @@ class Machine:
     def snapshot(self) -> Snapshot:
         """Registers and RAM as they are now."""
         return Snapshot(
+            self,
             self._pc,
             self._cpu.context_bytes(),
             self._memory.save_ram(),
@@ -343,7 +348,13 @@ class Machine:
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Back to a snapshot; counts, peaks and regions go on from where they are."""
+        """Back to a snapshot; counts, peaks and regions go on from where they are.
+
+        Raises:
+            UserError: the snapshot is another machine's; Unicorn's registers hold host pointers.
+        """
+        if snapshot.owner is not self:
+            raise UserError(f"{self.elf.path}: the snapshot was taken of another machine")
         self._pc = snapshot.pc
         self._cpu.set_context_bytes(snapshot.context)
         self._memory.restore_ram(snapshot.memories)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ def render(machine: Machine, record: RunRecord) -> None:
     megahertz = data["clock_hz"] / 1e6
     table.add_row(
         "board",
-        f"{data['board']}: {machine.core.title} at {megahertz:g} MHz, 0 wait states modelled",
+        f"{data['board']}: {machine.core.title} at {megahertz:g} MHz, {_flash(data['model'])}",
     )
     table.add_row(
         "cycles",
@@ -65,8 +66,10 @@ def render(machine: Machine, record: RunRecord) -> None:
         table.add_row("note", f"the firmware exited with status {data['firmware_exit']}")
     if data.get("result") is not None:
         table.add_row("result", f"{data['result']} ({data['result']:#x})")
+    # Piped output has no width of its own: lines are as long as they need to be.
+    width = None if sys.stdout.isatty() else 400
     # Names come from the image: they are not markup.
-    Console(highlight=False, markup=False, emoji=False).print(table)
+    Console(highlight=False, markup=False, emoji=False, width=width).print(table)
 
 
 def _chain(frames: list[dict[str, Any]]) -> str:
@@ -81,6 +84,17 @@ def _chain(frames: list[dict[str, Any]]) -> str:
         half = _MOST_PARTS // 2
         parts = [*parts[:half], f"... {left_out} more ...", *parts[-half:]]
     return " > ".join(parts)
+
+
+def _flash(model: dict[str, Any]) -> str:
+    waits = model["wait_states"]
+    text = f"{waits} flash wait state{'' if waits == 1 else 's'}"
+    if model["flash"] and model["flash"]["prefetch"]:
+        text += ", prefetch"
+    if model["flash"] and model["flash"]["instruction_cache_lines"] > 1:
+        kept = model["flash"]["instruction_cache_lines"] * model["flash"]["line_bytes"]
+        text += f", {format_bytes(kept)} bytes of cache"
+    return text
 
 
 def _time(cycles: int, clock_hz: int) -> str:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 def run_record(machine: Machine) -> RunRecord:
     """What `machine` has run so far, as a record."""
     elf, board, use = machine.elf, machine.board, machine.ram_use()
-    error = model_error(machine.core.name, board.store_penalty_cycles)
+    timing = board.flash_timing
+    # Nothing published was measured on a flash with wait states.
+    error = None
+    if not timing.wait_states:
+        error = model_error(machine.core.name, board.store_penalty_cycles)
     return RunRecord(
         {
             "schema": SCHEMA,
@@ -28,7 +32,8 @@ def run_record(machine: Machine) -> RunRecord:
             "clock_hz": board.clock_hz,
             "model": {
                 "version": MODEL_VERSION,
-                "wait_states": 0,  # all that version 1 models, whatever the board's flash has
+                "wait_states": timing.wait_states,
+                "flash": asdict(timing) if timing.wait_states else None,
                 "store_penalty_cycles": board.store_penalty_cycles,
                 "error": asdict(error) if error else None,
             },

@@ -29,7 +29,7 @@ CPU_MODELS = {
 }
 PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC, PROT_ALL = 0, 1, 2, 4, 7
 HOOK_INTR, HOOK_CODE, HOOK_BLOCK = 1, 4, 8
-HOOK_MEM_INVALID = 0x3F0
+HOOK_MEM_INVALID, HOOK_MEM_READ = 0x3F0, 1 << 10
 MEM_READ_UNMAPPED, MEM_WRITE_UNMAPPED, MEM_FETCH_UNMAPPED = 19, 20, 21
 MEM_WRITE_PROT, MEM_READ_PROT, MEM_FETCH_PROT = 22, 23, 24
 ERR_OK, ERR_INSN_INVALID, ERR_EXCEPTION = 0, 10, 21
@@ -52,6 +52,15 @@ BLOCK_CALLBACK = ctypes.CFUNCTYPE(
 INTERRUPT_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
 MEMORY_CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_bool,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_uint64,
+    ctypes.c_int,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+)
+MEMORY_READ_CALLBACK = ctypes.CFUNCTYPE(
+    None,
     ctypes.c_void_p,
     ctypes.c_int,
     ctypes.c_uint64,

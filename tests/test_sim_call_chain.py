@@ -41,7 +41,7 @@ __attribute__((noipa)) int four(int n) {
     return n > 9 ? (int)d[0] : variable(n + 31) + (int)d[1]; }
 __attribute__((noipa)) int choose(int n) {
     switch (n) { case 0: return leaf(n); case 1: return leaf(3) + 1; case 2: return big(7);
-    case 3: return leaf(2) * 3; case 4: return 77; case 5: return leaf(1) - 2; 
+    case 3: return leaf(2) * 3; case 4: return 77; case 5: return leaf(1) - 2;
     case 6: return four(6) + 1; default: return n * 5; } }
 int main(void) { sink = choose(6); return 0; }
 """
