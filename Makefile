@@ -12,7 +12,7 @@ SETUP_INPUTS := pyproject.toml constraints.txt toolchain/venv.sh \
     $(wildcard setup.py sim/*.c sim/*.h)
 C_SOURCES := $(shell find $(wildcard c_kernels examples sim tests toolchain) -name '*.[ch]' | sort)
 
-.PHONY: help demo test pytest lint format setup system-packages clean
+.PHONY: help demo test pytest sanitize lint format setup system-packages clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: lint pytest ## everything that CI runs: lint, then the tests
 
 pytest: setup ## the tests alone; ARGS="-k name" picks some
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+sanitize: setup ## the native engine's tests, and mutants, under AddressSanitizer and UBSan
+	$(BIN)/python tests/sanitized.py $(ARGS)
 
 lint: setup ## ruff, mypy and clang-format, changing nothing
 	$(BIN)/ruff check .

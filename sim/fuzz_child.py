@@ -188,6 +188,11 @@ def _bound_memory() -> None:
         import resource
     except ImportError:  # not on Windows
         return
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        reserved_bytes = int(statm.read_text().split()[0]) * resource.getpagesize()
+        if reserved_bytes > _ADDRESS_SPACE_BYTES:
+            return  # AddressSanitizer reserves terabytes
     _soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE_BYTES, hard))
 

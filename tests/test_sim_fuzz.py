@@ -16,7 +16,7 @@ from ebnn.toolchain.firmware import build_firmware
 
 _SEED = 1
 _MUTANTS = 5000
-_SLICES = 4
+_SLICES = 10
 
 _PROGRAM = """
 #include <stdio.h>
@@ -97,7 +97,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
-@pytest.mark.parametrize("part", range(_SLICES))
+@pytest.mark.parametrize("part", range(_SLICES), ids=lambda part: f"part{part}")
 def test_every_mutant_of_an_image_ends_in_an_exit_code(images: list[Path], part: int) -> None:
     share = range(_MUTANTS)[_MUTANTS * part // _SLICES : _MUTANTS * (part + 1) // _SLICES]
     result = fuzz.campaign(images, share, _SEED)
