@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError, printable, run_command
+from .files import write_result
 from .sizes import parse_count, parse_size
 
 if TYPE_CHECKING:
     from .machine import Machine
-    from .record import RunRecord
 
 _EPILOG = (
     "exit codes: 0 passed, 1 a budget failed, 2 bad usage or input, 3 the firmware faulted. "
@@ -29,6 +28,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="run an ELF image", epilog=_EPILOG)
+    _add_run_options(run)
+    _add_profile_options(run)
+    boards = commands.add_parser("boards", help="list the boards")
+    boards.add_argument("--json", action="store_true", help="as JSON")
+    boards.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    return parser
+
+
+def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("elf", help="a linked ELF image for Cortex-M")
     run.add_argument(
         "--board",
@@ -53,10 +61,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", metavar="FILE", help="write the run record there; - for stdout alone"
     )
     run.add_argument("--debug", action="store_true", help="show tracebacks of errors")
-    boards = commands.add_parser("boards", help="list the boards")
-    boards.add_argument("--json", action="store_true", help="as JSON")
-    boards.add_argument("--debug", action="store_true", help="show tracebacks of errors")
-    return parser
+
+
+def _add_profile_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument("--profile", action="store_true",
+                     help="cycles, calls and stalls of each function")  # fmt: skip
+    run.add_argument("--profile-speedscope", metavar="FILE",
+                     help="write the profile for https://www.speedscope.app")  # fmt: skip
+    run.add_argument("--profile-collapsed", metavar="FILE",
+                     help="write the profile as collapsed stacks, for flamegraph.pl")  # fmt: skip
 
 
 def _main(argv: Sequence[str]) -> int:
@@ -99,6 +112,7 @@ def _run(args: argparse.Namespace) -> int:
         timeout_seconds=timeout,
         # With the record on stdout the firmware's words go to stderr.
         output=sys.stderr if args.json == "-" else sys.stdout,
+        profile=bool(args.profile or args.profile_speedscope or args.profile_collapsed),
     )
     for name in wanted:
         machine.symbol(name)
@@ -125,14 +139,21 @@ def _run(args: argparse.Namespace) -> int:
     record.data["result"] = result
     record.data["exit"] = code
     record.data["budgets_failed"] = ([str(ended)] if ended and code == 1 else []) + failed
+    if args.profile:
+        record.data["profile"] = machine.profile().to_dict()
+    _write_profiles(machine, args)
     if args.json == "-":
         sys.stdout.write(record.to_json())
     else:
         if args.json:
-            _write(record, args.json)
+            write_result(args.json, record.to_json(), "the record")
         from .render import render
 
         render(machine, record)
+        if args.profile:
+            from .render_profile import render_profile
+
+            render_profile(machine.profile())
     for line in ([str(ended)] if ended else []) + failed:
         print(f"error: {printable(line)}", file=sys.stderr)
     if ended is not None and args.debug:
@@ -162,11 +183,17 @@ def _failed_budgets(
     return failed
 
 
-def _write(record: RunRecord, path: str) -> None:
-    try:
-        record.write(Path(path))
-    except OSError as error:
-        raise UserError(f"{path}: cannot write the record ({error.strerror})") from error
+def _write_profiles(machine: Machine, args: argparse.Namespace) -> None:
+    if not (args.profile_speedscope or args.profile_collapsed):
+        return
+    from .profile_formats import collapsed, speedscope_json
+
+    profile = machine.profile()
+    if args.profile_speedscope:
+        text = speedscope_json(profile, machine.elf.path.name)
+        write_result(args.profile_speedscope, text, "the profile")
+    if args.profile_collapsed:
+        write_result(args.profile_collapsed, collapsed(profile), "the profile")
 
 
 def _region_budget(text: str) -> tuple[str, int]:

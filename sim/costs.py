@@ -8,10 +8,18 @@ from typing import Any
 
 from .core import Core, missing_feature
 from .cost import BlockCost, BoardTiming, block_cost, fetches
-from .engine import FLAG_ENTRY, FLAG_FPU, FLAG_STACK, FLAG_STACK_AFTER, FLAG_UNHOOKED, NEVER
+from .engine import (
+    FLAG_CALL,
+    FLAG_ENTRY,
+    FLAG_FPU,
+    FLAG_STACK,
+    FLAG_STACK_AFTER,
+    FLAG_UNHOOKED,
+    NEVER,
+)
 from .errors import UserError
 from .stack_watches import stack_watches
-from .thumb import BRANCHES, Instruction, Kind
+from .thumb import BRANCHES, LR, Instruction, Kind
 from .thumb_decode import decode, decode_range, it_conditions
 
 _LARGEST_STACK_BYTES = 1 << 30
@@ -93,6 +101,8 @@ class CostModel:
             flags |= FLAG_STACK_AFTER
         if cost.uses_fpu and self.core.has_fpu:
             flags |= FLAG_FPU
+        if last.kind in (Kind.BRANCH_LINK, Kind.BRANCH_REGISTER) and last.writes >> LR & 1:
+            flags |= FLAG_CALL
         if address in self.entries:
             flags |= FLAG_ENTRY
             into.function = self.entries[address]

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import engine as stops
 from . import unicorn_library as uc
+from .call_tree import FunctionTable
 from .core import Core, missing_feature
 from .cost import FLASH_WAIT, BoardTiming, block_cost
 from .costs import CostedBlock, CostModel
@@ -21,21 +22,34 @@ class Counting:
     """Cycles, instructions and stalls of what `cpu` runs as `core`.
 
     `engine` counts while it runs; `state` is its plain state. Cycles that are settled here, outside
-    of any block (`add`), are in the totals too.
+    of any block (`add`), are in the totals too. `added` are these by place and cause, `causes` are
+    those of dynamic instructions by address, and `cut` is the block and the place in it where the
+    run ended: what the block holds from there was counted but did not run. With functions to be
+    `profiled`, `call_tree` follows their calls.
     """
 
-    def __init__(self, cpu: uc.Cpu, core: Core, timing: BoardTiming, engine: str) -> None:
+    def __init__(
+        self,
+        cpu: uc.Cpu,
+        core: Core,
+        timing: BoardTiming,
+        engine: str,
+        profiled: FunctionTable | None = None,
+    ) -> None:
         self._cpu = cpu
-        self._core = core
-        self._timing = timing
+        self.core = core
+        self.timing = timing
         self.costs = CostModel(core, timing, cpu.read)
         self.engine: Engine = make_engine(engine, cpu, self.costs.fill)
         self.state: Any = self.engine.state
+        self.call_tree = self.engine.follow_calls(profiled) if profiled else None
         if timing.has_wait_states:
             self.engine.set_flash(timing.flash_start, timing.flash_bytes, timing.flash)
         self.engine.install()
-        self._causes: dict[int, str] = {}  # of dynamic instructions, by address
-        self._added: Counter[str] = Counter()
+        self.causes: dict[int, str] = {}
+        self.added: Counter[tuple[int, str]] = Counter()
+        self.cut: tuple[int, int] | None = None
+        self._discounted: Counter[str] = Counter()
         self._partial_cycles = self._partial_instructions = 0
 
     @property
@@ -46,9 +60,9 @@ class Counting:
     def instructions(self) -> int:
         return int(self.state.instructions) - self._partial_instructions
 
-    def add(self, cause: str, cycles: int) -> None:
-        """Cycles that an event outside of the blocks' costs takes."""
-        self._added[cause] += cycles
+    def add(self, cause: str, cycles: int, pc: int) -> None:
+        """Cycles that an event at `pc`, outside of the blocks' costs, takes."""
+        self.added[pc, cause] += cycles
         self.state.cycles += cycles
 
     def current_block(self) -> CostedBlock | None:
@@ -62,11 +76,11 @@ class Counting:
         if block is None:
             return self.cycles
         whole = int(self.engine.block(self.engine.current()).cycles)
-        return self.cycles - whole + block.cycles_before(self._core, self._timing, pc)
+        return self.cycles - whole + block.cycles_before(self.core, self.timing, pc)
 
-    def add_unaligned(self, accesses: int) -> None:
-        """The cost of an access that was split into so many more."""
-        self.add(UNALIGNED, self._core.timing.unaligned_access * accesses)
+    def add_unaligned(self, accesses: int, pc: int) -> None:
+        """The cost of an access at `pc` that was split into so many more."""
+        self.add(UNALIGNED, self.core.timing.unaligned_access * accesses, pc)
 
     def discount_rest_of_block(self, pc: int) -> None:
         """The run ended at `pc`: what the block that was counted holds from there did not run."""
@@ -80,12 +94,13 @@ class Counting:
         ):
             return
         earlier = [one for one in block.instructions if one.address < pc]
-        self._added.subtract(block.cost.stalls)
+        self.cut = self.engine.current(), pc
+        self._discounted.update(block.cost.stalls)
         self._partial_instructions = len(block.instructions)
         self._partial_cycles = block.cost.cycles
         if earlier:
-            cost = block_cost(self._core, self._timing, earlier, block.before)
-            self._added.update(cost.stalls)
+            cost = block_cost(self.core, self.timing, earlier, block.before)
+            self._discounted.subtract(cost.stalls)
             self._partial_instructions -= len(earlier)
             self._partial_cycles -= cost.cycles
 
@@ -112,7 +127,7 @@ class Counting:
         instruction = next(one for one in block.instructions if one.address == address)
         costs = [one for one in block.cost.dynamic if one.address == address]
         record.address = address
-        if missing_feature(self._core, instruction):
+        if missing_feature(self.core, instruction):
             record.kind = stops.KIND_ILLEGAL
         elif not costs:
             record.kind = stops.KIND_STACK
@@ -123,7 +138,7 @@ class Counting:
             record.cycles = costs[0].extra_cycles
         else:
             cost = next(cost for cost in costs if cost.kind != "executed")
-            timing = self._core.timing
+            timing = self.core.timing
             divides = cost.kind == "divide"
             record.kind = stops.KIND_DIVIDE if divides else stops.KIND_LONG_MULTIPLY
             record.is_signed = cost.is_signed
@@ -133,13 +148,16 @@ class Counting:
             record.most_cycles = timing.divide_most
             record.cycles = int(instruction.kind is Kind.MULTIPLY_LONG_ACCUMULATE)
             record.executed_cycles = sum(c.extra_cycles for c in costs if c.kind == "executed")
-        self._causes.setdefault(address, costs[-1].cause if costs else "")
+        self.causes.setdefault(address, costs[-1].cause if costs else "")
         self.costs.hooked.add(address)
         self.engine.hook_instructions(address, address)
 
     def stalls(self) -> dict[str, int]:
         """Cycles beyond one for each instruction, by cause; instructions plus these are cycles."""
-        found: Counter[str] = Counter(self._added)
+        found: Counter[str] = Counter()
+        for (_, cause), cycles in self.added.items():
+            found[cause] += cycles
+        found.subtract(self._discounted)
         found[FLASH_WAIT] += int(self.state.wait_cycles)
         for index, block in enumerate(self.costs.blocks):
             counted = self.engine.block(index)
@@ -150,5 +168,5 @@ class Counting:
             if block.entered_by_branch:
                 found[block.cost.entry_cause] += block.cost.entry_cycles * count
         for instruction in self.engine.instructions():
-            found[self._causes.get(instruction.address, "")] += instruction.extra
+            found[self.causes.get(instruction.address, "")] += instruction.extra
         return {cause: cycles for cause, cycles in sorted(found.items()) if cycles}

@@ -220,15 +220,21 @@ class Elf:
                 )
         return tuple(found)
 
-    @cached_property
+    @property
     def symbols(self) -> dict[str, Symbol]:
         """Every named address. Of equal names a global one wins over a local one."""
+        return self._symbols[0]
+
+    @cached_property
+    def _symbols(self) -> tuple[dict[str, Symbol], list[Symbol]]:
+        """By name; and the functions whose name another symbol got, as static ones may."""
         table = self._section_table
         found: dict[str, Symbol] = {}
+        others: list[Symbol] = []
         # The ELF specification allows one symbol table; more could share their bytes.
         header = next((row for row in table if row[1] == _SHT_SYMTAB), None)
         if header is None or header[6] >= len(table):
-            return found
+            return found, others
         names = self._section_bytes(table[header[6]])
         raw = self._section_bytes(header)
         raw = raw[: len(raw) - len(raw) % _SYMBOL.size]
@@ -238,24 +244,32 @@ class Elf:
             if section == 0 or kind in (_STT_SECTION, _STT_FILE):
                 continue
             text = self._text(names, name)
-            if not text or (info >> 4 == 0 and text in found):
+            if not text:
                 continue
             left -= len(text)
             if left < 0:
                 raise self._wrong("the symbols' names overlap too much: the file is damaged")
             is_function = kind == _STT_FUNC
-            found[text] = Symbol(
+            symbol = Symbol(
                 text, value & ~1 if is_function else value, size_bytes, is_function, section
             )
-        return found
+            other = found.get(text)
+            if other is not None and info >> 4 == 0:  # local
+                symbol, other = other, symbol
+            found[text] = symbol
+            if other is not None and other.is_function:
+                others.append(other)
+        return found, others
 
     @cached_property
     def _functions(self) -> tuple[list[int], list[Symbol]]:
         code = {section.index for section in self.sections if section.executable}
-        known = {symbol.address for symbol in self.symbols.values() if symbol.is_function}
+        named, others = self._symbols
+        symbols = [*named.values(), *others]
+        known = {symbol.address for symbol in symbols if symbol.is_function}
         functions = [
             symbol
-            for symbol in self.symbols.values()
+            for symbol in symbols
             if symbol.is_function
             # Assembly often leaves the type out; $t, $d and $a are mapping symbols.
             or (

@@ -47,7 +47,8 @@ enum {
     FLAG_STACK_AFTER = 2, /* changes SP by an unknown amount: look at the next block's entry */
     FLAG_ENTRY = 4,       /* first block of a watched function: `function` says which */
     FLAG_UNHOOKED = 8,
-    FLAG_FPU = 16
+    FLAG_FPU = 16,
+    FLAG_CALL = 32 /* ends in BL or BLX */
 };
 
 /* What is done when a watched function returns; mirrored in engine.py. */

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .errors import UserError
 
 if TYPE_CHECKING:
+    from .call_tree import CallTree, FunctionTable
     from .flash_timing import FlashTiming
     from .unicorn_library import Cpu
 
@@ -31,6 +32,7 @@ FLAG_STACK_AFTER = 2
 FLAG_ENTRY = 4
 FLAG_UNHOOKED = 8
 FLAG_FPU = 16
+FLAG_CALL = 32
 ALWAYS_ALERT = FLAG_STACK | FLAG_STACK_AFTER | FLAG_ENTRY | FLAG_UNHOOKED
 
 FUNCTION_REGION = 0
@@ -61,6 +63,7 @@ class Engine(Protocol):
     failure: BaseException | None
 
     def set_flash(self, address: int, size_bytes: int, timing: FlashTiming) -> None: ...
+    def follow_calls(self, table: FunctionTable) -> CallTree: ...
     def install(self) -> None: ...
     def jump(self) -> None: ...
     def resume(self, address: int) -> None: ...

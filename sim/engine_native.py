@@ -6,11 +6,15 @@ import ctypes
 import sysconfig
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .call_tree_native import FUNCTIONS, NativeCallTree
 from .engine import NO_BLOCK, Decode, Deeper
 from .flash_timing import FlashTiming
 from .unicorn_library import HOOK_BLOCK, HOOK_CODE, HOOK_INTR, HOOK_MEM_READ, Cpu
+
+if TYPE_CHECKING:
+    from .call_tree import FunctionTable
 
 _u32, _i32, _u64 = ctypes.c_uint32, ctypes.c_int32, ctypes.c_uint64
 
@@ -134,6 +138,7 @@ def find_library() -> Any:
         ("ebnn_engine_instruction", ctypes.POINTER(Instruction), [pointer, _u32]),
         ("ebnn_engine_set_flash", ctypes.c_int, [pointer, *[_u32] * 9]),
         ("ebnn_block_add_fetch", ctypes.c_int, [ctypes.POINTER(Block), _u32, _u32]),
+        *FUNCTIONS,
     ):
         function = getattr(library, name)
         function.restype = result
@@ -161,6 +166,7 @@ class NativeEngine:
     def __init__(self, library: Any, cpu: Cpu, decode: Decode) -> None:
         self._library = library
         self._cpu = cpu
+        self._call_tree: NativeCallTree | None = None
         self.failure: BaseException | None = None
 
         def decode_block(address: int, size: int, before: Any, into: Any) -> int:
@@ -192,6 +198,10 @@ class NativeEngine:
             self._library.ebnn_engine_free(self._engine)
             self._engine = None
 
+    def follow_calls(self, table: FunctionTable) -> NativeCallTree:
+        self._call_tree = NativeCallTree(self._library, self._engine, table)
+        return self._call_tree
+
     def set_flash(self, address: int, size_bytes: int, timing: FlashTiming) -> None:
         if self._library.ebnn_engine_set_flash(
             self._engine,
@@ -215,11 +225,16 @@ class NativeEngine:
             self._cpu.hook(
                 HOOK_MEM_READ, self._library.ebnn_on_flash_load, self._engine, *self._flash
             )
-        self._cpu.hook(HOOK_BLOCK, on_block, self._engine)
+        user = self._engine
+        if self._call_tree is not None:
+            on_block, user = self._call_tree.wrap(on_block), self._call_tree.handle
+        self._cpu.hook(HOOK_BLOCK, on_block, user)
         self._cpu.hook(HOOK_INTR, self._library.ebnn_on_interrupt, self._engine)
 
     def jump(self) -> None:
         self._library.ebnn_engine_jump(self._engine)
+        if self._call_tree is not None:
+            self._call_tree.jump()
 
     def resume(self, address: int) -> None:
         self._library.ebnn_engine_resume(self._engine, address)

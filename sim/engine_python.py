@@ -5,9 +5,9 @@ Every rule of counting is the native engine's; the comments there hold here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import engine as stops
 from .engine import NEVER, NO_BLOCK, Decode, Deeper
@@ -25,6 +25,10 @@ from .unicorn_library import (
     REG_SP,
     Cpu,
 )
+
+if TYPE_CHECKING:
+    from .call_tree import FunctionTable
+    from .call_tree_python import PythonCallTree
 
 _MAX_FRAMES = 64
 _MAX_SAMPLES = 1 << 20
@@ -131,6 +135,8 @@ class PythonEngine:
         self._frames: list[Frame] = []
         self._instructions: dict[int, Instruction] = {}
         self._deeper: Deeper | None = None
+        self._step: Callable[[int, int], None] = self._arrive_at_block
+        self._call_tree: PythonCallTree | None = None
         self._on_block = BLOCK_CALLBACK(self._block_hook)
         self._on_instruction = BLOCK_CALLBACK(self._instruction_hook)
         self._on_interrupt = INTERRUPT_CALLBACK(self._interrupt_hook)
@@ -149,8 +155,17 @@ class PythonEngine:
         self._cpu.hook(HOOK_BLOCK, self._on_block)
         self._cpu.hook(HOOK_INTR, self._on_interrupt)
 
+    def follow_calls(self, table: FunctionTable) -> PythonCallTree:
+        from .call_tree_python import PythonCallTree
+
+        self._call_tree = PythonCallTree(self, table, self._arrive_at_block)
+        self._step = self._call_tree.on_block
+        return self._call_tree
+
     def jump(self) -> None:
         self._previous, self._pending, self.state.sp_unknown = self._idle, None, 1
+        if self._call_tree is not None:
+            self._call_tree.jump()
 
     def resume(self, address: int) -> None:
         if self._pending is None:
@@ -166,6 +181,18 @@ class PythonEngine:
 
     def block(self, index: int) -> Block:
         return self._blocks[index]
+
+    @property
+    def previous(self) -> Block:
+        """The block counted last, or one that stands for none."""
+        return self._previous
+
+    @property
+    def is_resuming(self) -> bool:
+        return self._pending is self._resumed
+
+    def sp(self) -> int:
+        return self._cpu.register(REG_SP)
 
     def current(self) -> int:
         current = self._previous if self._pending is None else self._pending
@@ -211,7 +238,7 @@ class PythonEngine:
     def _block_hook(self, _uc: Any, address: int, size: int, _user: Any) -> None:
         try:
             if self.state.stop == stops.STOP_NONE:
-                self._arrive_at_block(address, size)
+                self._step(address, size)
         except BaseException as error:  # Ctrl-C too: nothing may pass through Unicorn's frames
             self.failure = error
             self._stop(stops.STOP_DECODE, address)

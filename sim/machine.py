@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from . import engine as stops
 from . import unicorn_library as uc
 from .board import MEMORY_END, Board
+from .call_tree import FunctionTable
 from .core import Core, core_named
 from .cost import BoardTiming
 from .counting import Counting
@@ -43,6 +44,9 @@ from .refusals import (
 from .run_record import run_record
 from .semihosting import Exit, Semihosting
 from .unaligned import carry_out, decode_access
+
+if TYPE_CHECKING:
+    from .profile import Profile
 
 # LR of a call from outside points here: external RAM, executable and unmapped on every board.
 _RETURN_PAGE, _RETURN_PAGE_BYTES = MEMORY_END, 1024
@@ -79,6 +83,7 @@ class Machine:
         engine: `auto`, `native` or `python`.
         max_cycles: budget for each `run` or `call`, in cycles.
         timeout_seconds: of host time, likewise.
+        profile: follow calls, for `profile()`.
 
     Raises:
         UserError: bad input. `RamExceeded`: static data alone do not fit `ram_bytes`.
@@ -96,6 +101,7 @@ class Machine:
         timeout_seconds: float | None = None,
         output: TextIO | None = None,
         errors: TextIO | None = None,
+        profile: bool = False,
     ) -> None:
         self.elf = Elf(elf_path)
         core_name = core or (board.core if board else self.elf.core())
@@ -124,7 +130,8 @@ class Machine:
             self.board.flash.size_bytes,
             self.board.flash_timing,
         )
-        self._counting = Counting(self._cpu, self.core, timing, engine)
+        functions = FunctionTable(self.elf) if profile else None
+        self._counting = Counting(self._cpu, self.core, timing, engine, functions)
         self._engine, self._state = self._counting.engine, self._counting.state
         self.deepest_stack = DeepestStack(self._cpu, self.elf, self._state, _RETURN_PAGE)
         self._engine.watch_stack(self.deepest_stack.on_deeper)
@@ -318,18 +325,24 @@ class Machine:
         cpu.set_register(uc.REG_LR, _RETURN_PAGE | 1)
         self._engine.jump()
         self._engine.open_call(self._call_function, _RETURN_PAGE, call_sp)
+        tree = self._counting.call_tree
+        open_calls = tree.enter(interrupts=False) if tree else 0
         self._pc = address & ~1
         try:
             with self.deepest_stack.call_from_outside(outside):
                 self._go()
         except Exit as request:
             self._engine.drop_frames()
+            if tree:
+                tree.leave(open_calls)
             raise UserError(
                 f"the firmware exited with {request.status} inside {function}"
             ) from None
         except UserError:
             self._engine.drop_frames()
             raise
+        if tree:
+            tree.leave(open_calls)
         result = cpu.register(uc.REG_R0)
         cpu.set_register(uc.REG_SP, sp)
         cpu.set_register(uc.REG_LR, lr)
@@ -533,7 +546,7 @@ class Machine:
         kind = self._memory.why_refused(access.address, access.size_bytes, access.is_load)
         if kind is not None:
             self._end(self._refused_access(kind, access.address, access.size_bytes, pc))
-        self._counting.add_unaligned(carry_out(self._cpu, access))
+        self._counting.add_unaligned(carry_out(self._cpu, access), pc)
         self._pc = pc + access.instruction_bytes
         self._engine.resume(self._pc)
 
@@ -554,6 +567,12 @@ class Machine:
     def stalls(self) -> dict[str, int]:
         """Cycles beyond one for each instruction, by cause; instructions plus these are cycles."""
         return self._counting.stalls()
+
+    def profile(self) -> Profile:
+        """Cycles, calls and stalls of each function so far; only with `profile=True`."""
+        from .profile import make_profile
+
+        return make_profile(self.elf, self._counting)
 
     def regions(self) -> dict[str, dict[str, Any]]:
         """The run record's `regions`: those that have returned at least once."""

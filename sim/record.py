@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from .files import write_whole
 
 SCHEMA = "ebnn-run-record-1"
 
@@ -34,13 +35,7 @@ class RunRecord:
 
     def write(self, path: str | Path) -> None:
         """Write the record whole or not at all."""
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(self.to_json(), encoding="utf-8")
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, self.to_json())
 
 
 def spread(values: list[int]) -> dict[str, int]:
