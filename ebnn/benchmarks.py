@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +90,3 @@ def lowerings(folder: Path) -> list[Figure]:
         name = f"map of {layer.block}: unfused / reference"
         figures.append(Figure(name, floats / bits, "ratio", must=32.0, at_least=True))
     return figures
-
-
-BENCHMARKS: dict[str, Callable[[Path], list[Figure]]] = {"lowerings": lowerings}

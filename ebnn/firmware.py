@@ -21,18 +21,20 @@ def build_model(
     optimize: str = "-O3",
     ram_bytes: int | None = None,
     trace: bool = False,
+    inferences: int = 1,
 ) -> Program:
     """Emit `network` to the folder `sources` and build it, with the harness, to the ELF `output`.
 
     `ram_bytes` is what the firmware is linked for, the stack included. `trace` keeps every block's
-    activations (toolchain/trace.c).
+    activations (toolchain/trace.c). The firmware runs `inferences` of them before it exits.
     """
     program = emit(network, sources, lowering)
     files = [*sorted(sources.glob("*.c")), TOOLCHAIN_DIR / "harness.c"]
-    defines = {}
+    defines = {"EBNN_INFERENCES": str(inferences)}
     if trace:
         files.append(TOOLCHAIN_DIR / "trace.c")
-        defines = {"EBNN_TRACE": "1", "EBNN_TRACE_CAPACITY": str(max(1, trace_bytes(program)))}
+        defines["EBNN_TRACE"] = "1"
+        defines["EBNN_TRACE_CAPACITY"] = str(max(1, trace_bytes(program)))
     build_firmware(
         files,
         board,

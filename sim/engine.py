@@ -82,7 +82,7 @@ class Engine(Protocol):
 
 def make_engine(choice: str, cpu: Cpu, decode: Decode) -> Engine:
     """The engine asked for: `auto` takes the native one where it was built."""
-    from . import engine_native, engine_python
+    from . import engine_native
 
     if choice not in ("auto", "native", "python"):
         raise UserError(f"no engine is called {choice!r}: choose auto, native or python")
@@ -96,6 +96,8 @@ def make_engine(choice: str, cpu: Cpu, decode: Decode) -> Engine:
                 "run pip install again, or use --engine python"
             )
         _say_slow()
+    from . import engine_python
+
     return engine_python.PythonEngine(cpu, decode)
 
 

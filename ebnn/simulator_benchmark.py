@@ -1,0 +1,193 @@
+"""How much of plain emulation's speed is left when cycles are counted: ratios of runs of one ELF.
+
+Every way of running takes turns with the others, and each one's fastest turn counts: what else the
+machine does then weighs on all of them alike.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ebnn.architecture import InputSpec
+from ebnn.benchmarks import DEMO_ARCHITECTURE, Figure, random_network
+from ebnn.firmware import build_model
+from ebnn.sim import Machine
+from ebnn.sim import unicorn_library as uc
+from ebnn.sim.board import Board, load_board
+from ebnn.sim.elf import Elf
+from ebnn.sim.peripherals import PPB_BYTES, PPB_START
+from ebnn.toolchain.firmware import build_firmware
+
+_ROUNDS = 7
+_INFERENCES = 100
+_CALLS = 2000
+_STARTS = 5
+_LINKED_RAM_BYTES = 15 * 1024
+# Our cores in QEMU: machines whose flash and RAM begin where these boards' do.
+_TARGETS = {
+    "M4F": ("nrf52840-dk", "mps2-an386"),
+    "M0+": ("arduino-zero", "microbit"),
+}
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to run the ELF; `turn` does so once and gives the seconds it took."""
+
+    name: str
+    turn: Callable[[], float]
+
+
+def simulator(folder: Path) -> list[Figure]:
+    """Speed of the simulator against bare Unicorn, and QEMU where it is installed, on the demo's
+    network; the overhead of a call; the start."""
+    figures = []
+    network = random_network(DEMO_ARCHITECTURE, InputSpec(1, 28, 28))
+    for core, (board_name, qemu_machine) in _TARGETS.items():
+        board = load_board(board_name)
+        elf = folder / f"{board_name}.elf"
+        build_model(
+            network,
+            board,
+            elf,
+            folder / "c",
+            ram_bytes=_LINKED_RAM_BYTES,
+            inferences=_INFERENCES,
+        )
+        figures += _speeds(core, elf, board, qemu_machine)
+    return figures + _overheads(folder)
+
+
+def _speeds(core: str, elf: Path, board: Board, qemu_machine: str) -> list[Figure]:
+    ways = [
+        _Way("bare", lambda: _run_bare(elf, board)),
+        _Way("counted", lambda: _run_machine(elf, board.without_wait_states())),
+        _Way("profiled", lambda: _run_machine(elf, board.without_wait_states(), profile=True)),
+        _Way("waiting", lambda: _run_machine(elf, board)),
+    ]
+    qemu = shutil.which("qemu-system-arm")
+    if qemu is not None:
+        ways.append(_Way("qemu", lambda: _run_qemu(qemu, qemu_machine, elf)))
+    seconds = dict.fromkeys((way.name for way in ways), float("inf"))
+    for _ in range(_ROUNDS):
+        for way in ways:
+            seconds[way.name] = min(seconds[way.name], way.turn())
+    machine = _machine(elf, board.without_wait_states())
+    machine.run()
+    rate = machine.instructions / seconds["bare"] / 1e6
+    bare, wait_states = seconds["bare"], board.flash_timing.wait_states
+    figures = [
+        Figure(f"{core}: bare Unicorn", round(rate), "M instructions/s"),
+        Figure(
+            f"{core}: cycles counted / bare",
+            round(bare / seconds["counted"], 3),
+            "ratio of speeds",
+            must=0.85,
+            aim=0.92,
+            at_least=True,
+        ),
+        Figure(
+            f"{core}: with a profile / bare",
+            round(bare / seconds["profiled"], 3),
+            "ratio of speeds",
+            must=0.5,
+            at_least=True,
+        ),
+        Figure(
+            f"{core}: {wait_states} flash wait states / bare",
+            round(bare / seconds["waiting"], 3),
+            "ratio of speeds",
+        ),
+    ]
+    if qemu is not None:
+        ratio = round(bare / seconds["qemu"], 3)
+        figures.append(
+            Figure(f"{core}: QEMU -icount, start included / bare", ratio, "ratio of speeds")
+        )
+    return figures
+
+
+def _machine(elf: Path, board: Board, profile: bool = False) -> Machine:
+    return Machine(elf, board=board, output=io.StringIO(), regions=(), profile=profile)
+
+
+def _run_machine(elf: Path, board: Board, profile: bool = False) -> float:
+    machine = _machine(elf, board, profile)
+    started = time.perf_counter()
+    machine.run()
+    seconds = time.perf_counter() - started
+    machine.close()
+    return seconds
+
+
+def _run_bare(elf: Path, board: Board) -> float:
+    """The same image in Unicorn with no hook but the one that ends the run at its BKPT."""
+    image = Elf(elf)
+    cpu = uc.Cpu(board.core)
+    for memory in board.memories:
+        cpu.map(memory.address, memory.size_bytes, uc.PROT_ALL)
+    cpu.map(PPB_START, PPB_BYTES, uc.PROT_ALL)
+    for segment in image.segments:
+        cpu.write(segment.load_address, segment.data)
+    cpu.set_register(uc.REG_SP, int.from_bytes(cpu.read(board.flash.address, 4), "little"))
+    stop = uc.INTERRUPT_CALLBACK(lambda _uc, _number, _user: cpu.stop())
+    cpu.hook(uc.HOOK_INTR, ctypes.cast(stop, ctypes.c_void_p))
+    started = time.perf_counter()
+    cpu.run(image.entry & ~1)
+    seconds = time.perf_counter() - started
+    cpu.close()
+    return seconds
+
+
+def _run_qemu(qemu: str, machine: str, elf: Path) -> float:
+    command = [qemu, "-M", machine, "-icount", "shift=0", "-nographic", "-semihosting"]
+    started = time.perf_counter()
+    subprocess.run([*command, "-kernel", str(elf)], check=True, capture_output=True, timeout=120)
+    return time.perf_counter() - started
+
+
+def _overheads(folder: Path) -> list[Figure]:
+    source = folder / "nothing.c"
+    source.write_text("int nothing(void) { return 0; }\nint main(void) { return nothing(); }\n")
+    board = load_board("generic-m4f")
+    elf = build_firmware([source], board, folder / "nothing.elf", optimize="-O0")
+    machine = Machine(elf, board=board)
+    machine.run_until("main")
+    rounds = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        for _ in range(_CALLS):
+            machine.call("nothing")
+        rounds.append((time.perf_counter() - started) / _CALLS)
+    command = [sys.executable, "-c", _START, str(elf)]
+    starts = []
+    for _ in range(_STARTS):
+        began = time.time()
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        starts.append(float(done.stdout) - began)
+    return [
+        Figure("overhead of Machine.call", round(min(rounds) * 1e6, 1), "microseconds", must=50.0),
+        Figure("start to first instruction", round(min(starts), 3), "seconds", must=0.15),
+    ]
+
+
+# What `python -m ebnn.sim run` does up to the first instruction; the time when it is there.
+_START = """
+import sys, time
+from ebnn.sim.cli import build_parser
+args = build_parser().parse_args(["run", sys.argv[1], "--board", "generic-m4f", "--ram", "15k"])
+from ebnn.sim.board import load_board
+from ebnn.sim.machine import Machine
+from ebnn.sim.sizes import parse_size
+machine = Machine(args.elf, load_board(args.board), ram_bytes=parse_size(args.ram, "--ram"))
+machine.run_until("Reset_Handler")
+print(time.time())
+"""
