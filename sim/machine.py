@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -43,6 +44,8 @@ from .refusals import (
 )
 from .run_record import run_record
 from .semihosting import Exit, Semihosting
+from .stack_bound import StackBound, stack_bound
+from .stack_usage import read_usage
 from .unaligned import carry_out, decode_access
 
 if TYPE_CHECKING:
@@ -113,6 +116,7 @@ class Machine:
         self.core: Core = core_named(core_name)
         self.board = board or default_board(self.elf, self.core.name)
         check_placement(self.elf, self.board)
+        self._stack_usage = read_usage(self.elf.path)
         self.max_cycles = max_cycles
         self.timeout_seconds = timeout_seconds
         self.fault: Fault | None = None
@@ -189,6 +193,7 @@ class Machine:
     def _reset(self) -> None:
         """What the core does at reset: SP and PC from the vector table (ARMv7-M ARM B1.5.5)."""
         sp, pc = self._vectors()
+        self._reset_handler = pc
         self.initial_sp = sp
         self.stack_top_moved_from: int | None = None
         if sp > self._memory.ram_end and self.board.ram.address < sp <= self.board.ram.end:
@@ -592,6 +597,17 @@ class Machine:
         """The function that took the stack to its peak."""
         function = self.elf.function_at(self._state.lowest_sp_address)
         return function.name if function else None
+
+    @cached_property
+    def stack_bound(self) -> StackBound | None:
+        """The most stack that the code can take, from the compiler's stack usage (`model.su` beside
+        the image); None where that is not there."""
+        if self._stack_usage is None:
+            return None
+        frames = self.deepest_stack.frames
+        return stack_bound(
+            self.elf, frames, self._stack_usage, self._reset_handler, self._vector_table
+        )
 
     @property
     def engine_name(self) -> str:

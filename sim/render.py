@@ -56,6 +56,10 @@ def render(machine: Machine, record: RunRecord) -> None:
     )
     if memory["call_chain"]:
         table.add_row("stack", _chain(memory["call_chain"]))
+    if memory["static_stack_bound"] is not None:
+        table.add_row("at most", _bound(memory))
+    elif memory["static_stack_unknown"]:
+        table.add_row("at most", f"no bound: {'; '.join(memory['static_stack_unknown'])}")
     if memory["stack_top_moved_from"] is not None:
         table.add_row(
             "note",
@@ -95,6 +99,15 @@ def _flash(model: dict[str, Any]) -> str:
         kept = model["flash"]["instruction_cache_lines"] * model["flash"]["line_bytes"]
         text += f", {format_bytes(kept)} bytes of cache"
     return text
+
+
+def _bound(memory: dict[str, Any]) -> str:
+    """The static bound of the stack, with its chain; frames not from the compiler are marked."""
+    chain = memory["static_stack_chain"]
+    text = f"{format_bytes(memory['static_stack_bound'])} bytes of stack without exceptions, "
+    text += f"by the compiler: {_chain(chain)}"
+    read = list(dict.fromkeys(f["function"] for f in chain if f["source"] == "code"))
+    return text + (f" (from their code: {', '.join(read)})" if read else "")
 
 
 def _time(cycles: int, clock_hz: int) -> str:

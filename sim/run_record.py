@@ -22,6 +22,7 @@ def run_record(machine: Machine) -> RunRecord:
     error = None
     if not timing.wait_states:
         error = model_error(machine.core.name, board.store_penalty_cycles)
+    bound = machine.stack_bound
     return RunRecord(
         {
             "schema": SCHEMA,
@@ -51,6 +52,9 @@ def run_record(machine: Machine) -> RunRecord:
                 "ram_limit": machine.ram_bytes,
                 "deepest_function": machine.deepest_function,
                 "call_chain": [asdict(frame) for frame in machine.deepest_stack.chain()],
+                "static_stack_bound": bound.total_bytes if bound else None,
+                "static_stack_chain": [asdict(frame) for frame in bound.chain] if bound else [],
+                "static_stack_unknown": list(bound.unknown) if bound else [],
                 "stack_top_moved_from": machine.stack_top_moved_from,
             },
             "fault": machine.fault.record() if machine.fault else None,

@@ -23,7 +23,7 @@ from .thumb_targets import (
     word_targets,
 )
 
-_MOST_INSTRUCTIONS = 50_000
+_MOST_VISITS = 400_000  # of instructions, in all functions of an image
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class FunctionFrames:
     states: dict[int, FrameState] = field(default_factory=dict)
     deepest_bytes: int = 0
     unknown_depth: bool = False
+    complete: bool = True
     calls: list[Call] = field(default_factory=list)
     constants: set[int] = field(default_factory=set)  # built by MOVW and MOVT: may be addresses
 
@@ -59,12 +60,15 @@ class StackFrames:
         self._elf = elf
         self._read = read
         self._known: dict[int, FunctionFrames] = {}
+        self._visits_left = _MOST_VISITS
 
     def function(self, start: int) -> FunctionFrames:
         """Of the function that begins at `start`."""
         found = self._known.get(start)
         if found is None:
-            found = self._known[start] = _Walk(self._elf, self._read, start).run()
+            walk = _Walk(self._elf, self._read, start)
+            found = self._known[start] = walk.run(self._visits_left)
+            self._visits_left -= walk.visits
         return found
 
 
@@ -80,14 +84,14 @@ class _Walk:
         # Behind a call, which may never return: what stands there then belongs to another way.
         self._behind_calls: deque[_Step] = deque()
         self._calls: dict[tuple[int, int | None], Call] = {}
-        function = elf.function_at(start)
-        self._end = _end_of(elf, start) if function is not None else start + 2
+        self._end = _end_of(elf, start)
+        self.visits = 0
 
-    def run(self) -> FunctionFrames:
-        budget = _MOST_INSTRUCTIONS
-        while (self._waiting or self._behind_calls) and budget:
-            budget -= 1
+    def run(self, most_visits: int) -> FunctionFrames:
+        while (self._waiting or self._behind_calls) and self.visits < most_visits:
+            self.visits += 1
             self._visit(*(self._waiting.pop() if self._waiting else self._behind_calls.popleft()))
+        self._found.complete = not (self._waiting or self._behind_calls)
         self._found.calls = [self._calls[key] for key in sorted(self._calls, key=str)]
         return self._found
 
@@ -194,7 +198,7 @@ class _Walk:
         is_call = _is_blx(instruction, code)
         if value and value[0] is Origin.CASE and self._go_to_words(value[1], state):
             return True
-        if value == (Origin.ENTRY, LR) and not is_call:
+        if not is_call and (register == LR or value == (Origin.ENTRY, LR)):
             return True  # returns
         target = value[1] & ~1 if value and value[0] is Origin.CONSTANT else None
         inside = target is not None and self._found.start <= target < self._end

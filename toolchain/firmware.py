@@ -23,6 +23,7 @@ from ebnn.toolchain.compiler import (
 )
 from ebnn.toolchain.gcc import ArmGcc, core_flags, find_gcc
 from ebnn.toolchain.linker import FLASH_REGION, linker_script, usable_ram_bytes
+from ebnn.toolchain.stack_usage import write_stack_usage
 
 TOOLCHAIN_DIR = Path(__file__).resolve().parent
 """Holds startup.c, syscalls.c and semihosting.c, and is on the include path of every build."""
@@ -77,7 +78,9 @@ def build_firmware(
     The sources define `int main(void)`; its return value ends the run through semihosting, and
     `#include "semihosting.h"` gives them text output. `ram_bytes` limits the RAM that is linked
     for, the stack included. `extra_flags` go to the compiler and the linker. In `build_dir`,
-    where given, stay the objects, stack usage of each function (.su), linker script and map.
+    where given, stay the objects, stack usage of each function (.su), linker script and map. The
+    stack usage of all of them goes beside the ELF: `model.su`, from which the simulator bounds the
+    stack.
 
     The bytes depend on the sources, the board, the flags and the compiler, not on any folder.
 
@@ -117,6 +120,7 @@ def build_firmware(
                 run_compiler(command, cwd=folder, subject=f"link for {board.name}")
             except CompileError as error:
                 raise _too_small(error, board, ram_bytes) or error from None
+        write_stack_usage(folder, objects, output)
     return output
 
 
