@@ -298,6 +298,12 @@ class Elf:
             return None
         return function
 
+    def function_after(self, address: int) -> Symbol | None:
+        """The first function that begins behind `address`."""
+        starts, functions = self._functions
+        index = bisect.bisect_right(starts, address)
+        return functions[index] if index < len(functions) else None
+
     def symbol(self, name: str) -> Symbol:
         """The symbol `name`; `UserError` with near names when absent."""
         found = self.symbols.get(name)

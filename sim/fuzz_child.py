@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from .board import Board
+from .board import Board, board_names, load_board
 from .cli import main as run_cli
 from .default_board import default_board
 from .elf import Elf
@@ -81,11 +81,18 @@ class Options:
 
 
 def draw_options(seed: Seed, small_board: Board, random: Random) -> Options:
-    small = random.random() < 0.9
+    board = small_board if random.random() < 0.9 else None
+    if board is not None and random.random() < 0.3:  # wait states and caches of a product's flash
+        like = load_board(random.choice(board_names()))
+        board = replace(
+            board,
+            store_penalty_cycles=like.store_penalty_cycles,
+            flash_timing=like.flash_timing,
+        )
     names = seed.functions or ("main",)
     return Options(
         core=random.choice((None,) * 12 + _CORES),
-        board=small_board if small else None,
+        board=board,
         ram_bytes=random.choice((None, None, None, None, random.randrange(1, 70_000))),
         call=random.choice((None,) * 6 + (random.choice(names), random.getrandbits(32))),
         other_engine=random.random() < 0.2,

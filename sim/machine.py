@@ -167,7 +167,10 @@ class Machine:
                 self._cpu.write(segment.load_address, segment.data)
 
     def close(self) -> None:
-        """Give the emulator's memory back now, not when Python gets to it; the record stays."""
+        """Give the emulator's memory back now, not when Python gets to it.
+
+        Take the record before.
+        """
         self._cpu.close()
 
     def _watch_heap(self) -> None:

@@ -247,7 +247,7 @@ def _end_of(elf: Elf, start: int) -> int:
     function = elf.function_at(start)
     if function is not None and function.size_bytes and function.address == start:
         return start + function.size_bytes
-    following = [one.address for one in elf.functions if one.address > start]
+    following = elf.function_after(start)
     section = next((s for s in elf.sections if s.address <= start < s.end), None)
-    ends = [section.end if section else start + 2, *following[:1]]
-    return min(ends)
+    end = section.end if section else start + 2
+    return end if following is None else min(end, following.address)

@@ -280,7 +280,7 @@ def test_machines_that_are_let_go_give_their_memory_back(tmp_path: Path) -> None
     assert run_some(30) - before < 30 * 1024  # a machine has more than 4 MiB
 
 
-def test_a_closed_machine_still_has_its_record_but_runs_no_more(tmp_path: Path) -> None:
+def test_a_closed_machine_keeps_the_record_that_was_taken_but_runs_no_more(tmp_path: Path) -> None:
     machine = Machine(build(tmp_path, "m3"))
     machine.run()
     before = json.loads(machine.record().to_json())
