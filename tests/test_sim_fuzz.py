@@ -35,10 +35,10 @@ int main(void) {
 }
 """
 
-_CALLER = "void work(void); int main(void) { work(); return 0; }"
+CALLER = "void work(void); int main(void) { work(); return 0; }"
 
 # Loads, stores, IT blocks, a table branch, a division, an unaligned load, then floating point.
-_MAINLINE = """
+MAINLINE = """
     ldr r4, =0x20000100
     movs r0, #90
     movs r1, #7
@@ -66,7 +66,7 @@ _MAINLINE = """
     bx lr
     .ltorg
 """
-_BASELINE = """
+BASELINE = """
     push {r4, lr}
     ldr r4, =0x20000100
     movs r0, #9
@@ -91,8 +91,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     bare.write_bytes(raw_elf([RawSegment(FLASH, firmware(0x2009, 0x3801, 0xD1FD, 0xE7FC))]))
     return [
         build_firmware([folder / "main.c"], generic_board("cortex-m4f"), folder / "printf.elf"),
-        build(folder, "m0", _CALLER, assembly=function("work", _BASELINE)),
-        build(folder, "m4f", _CALLER, assembly=function("work", _MAINLINE)),
+        build(folder, "m0", CALLER, assembly=function("work", BASELINE)),
+        build(folder, "m4f", CALLER, assembly=function("work", MAINLINE)),
         bare,
     ]
 

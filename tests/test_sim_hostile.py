@@ -32,6 +32,7 @@ from ebnn.sim.elf import Elf
 from ebnn.sim.errors import UserError
 from ebnn.sim.faults import BudgetExceeded
 from ebnn.sim.lines import source_line
+from ebnn.sim.stack_frames import StackFrames
 
 _ADDRESS_SPACE_BYTES = 1 << 30
 _UDF = 0xDE00
@@ -289,3 +290,14 @@ def test_a_closed_machine_keeps_the_record_that_was_taken_but_runs_no_more(tmp_p
     assert json.loads(machine.record().to_json()) == before
     with pytest.raises(UserError, match="closed"):
         machine.read(RAM, 4)
+
+
+def test_walking_a_hostile_images_functions_has_a_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nops = "    .rept 300\n    nop\n    .endr\n    bx lr"
+    elf = Elf(build(tmp_path, "m3", assembly=function("one", nops) + function("two", nops)))
+    monkeypatch.setattr("ebnn.sim.stack_frames._MOST_IN_ALL", 400)
+    frames = StackFrames(elf, lambda _address, size: b"\x00\xbf" * (size // 2))
+    walked = [len(frames.function(elf.symbol(name).address).states) for name in ("one", "two")]
+    assert walked == [301, 99]

@@ -142,12 +142,25 @@ def test_a_hang_ends_at_max_cycles_naming_the_function(tmp_path: Path) -> None:
     ("core", "kind", "body"),
     [
         ("m0", "unaligned", "ldr r0, =0x20000002\n ldr r0, [r0]\n bx lr\n .ltorg"),
+        ("m0", "unaligned", "ldr r0, =0x20000002\n str r0, [r0]\n bx lr\n .ltorg"),
+        ("m0", "unaligned", "ldr r0, =0x20000001\n ldrh r0, [r0]\n bx lr\n .ltorg"),
+        ("m0", "unaligned", "ldr r0, =0x20000001\n strh r0, [r0]\n bx lr\n .ltorg"),
+        ("m0", "unaligned", "ldr r0, =0x20000002\n ldm r0!, {r1}\n bx lr\n .ltorg"),
+        ("m0plus", "unaligned", "ldr r0, =0x20000002\n stm r0!, {r1}\n bx lr\n .ltorg"),
+        ("m4f", "unaligned", "ldr r0, =0x20000002\n ldrd r1, r2, [r0]\n bx lr\n .ltorg"),
+        ("m4f", "unaligned", "ldr r0, =0x20000002\n ldrex r1, [r0]\n bx lr\n .ltorg"),
         ("m3", "unaligned", "ldr r0, =0x20000002\n ldm r0, {r1, r2}\n bx lr\n .ltorg"),
         ("m3", "undefined", "udf #1"),
         ("m3", "not-on-core", ".hword 0xfb21, 0x0203\n bx lr"),
         ("m4", "not-on-core", ".hword 0xee20, 0x0a20\n bx lr"),
         ("m4f", "no-fpu", "vmul.f32 s0, s0, s1\n bx lr"),
-        ("m0", "undefined", ".hword 0xfb90, 0xf0f1\n bx lr"),
+        ("m0", "undefined", ".hword 0xfb90, 0xf0f1\n bx lr"),  # SDIV
+        ("m0plus", "undefined", ".hword 0xfbb0, 0xf0f1\n bx lr"),  # UDIV
+        ("m0", "undefined", ".hword 0xfba0, 0x0101\n bx lr"),  # UMULL
+        ("m0plus", "undefined", ".hword 0xbf08\n nop\n bx lr"),  # IT
+        ("m0", "undefined", ".hword 0xb100\n bx lr"),  # CBZ
+        ("m3", "undefined", ".hword 0xee20, 0x0a20\n bx lr"),  # VMUL
+        ("m3", "undefined", ".hword 0xfa80, 0xf081\n bx lr"),  # QADD
         ("m4f", "breakpoint", "bkpt #1"),
         ("m4f", "no-wake-up", "wfi\n bx lr"),
         ("m3", "write-to-flash", "ldr r0, =0x08000010\n str r0, [r0]\n bx lr\n .ltorg"),
