@@ -297,7 +297,7 @@ def test_walking_a_hostile_images_functions_has_a_budget(
 ) -> None:
     nops = "    .rept 300\n    nop\n    .endr\n    bx lr"
     elf = Elf(build(tmp_path, "m3", assembly=function("one", nops) + function("two", nops)))
-    monkeypatch.setattr("ebnn.sim.stack_frames._MOST_IN_ALL", 400)
+    monkeypatch.setattr("ebnn.sim.stack_frames._MOST_VISITS", 400)
     frames = StackFrames(elf, lambda _address, size: b"\x00\xbf" * (size // 2))
     walked = [len(frames.function(elf.symbol(name).address).states) for name in ("one", "two")]
     assert walked == [301, 99]
