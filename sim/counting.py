@@ -19,7 +19,7 @@ from .unaligned import UNALIGNED
 
 
 class Counting:
-    """Cycles, instructions and stalls of what `cpu` runs as `core`.
+    """Cycles, instructions and stalls of what `cpu` runs as `core`; `library` is `make_engine`'s.
 
     `engine` counts while it runs; `state` is its plain state. Cycles that are settled here, outside
     of any block (`add`), are in the totals too. `added` are these by place and cause, `causes` are
@@ -33,14 +33,14 @@ class Counting:
         cpu: uc.Cpu,
         core: Core,
         timing: BoardTiming,
-        engine: str,
+        library: Any,
         profiled: FunctionTable | None = None,
     ) -> None:
         self._cpu = cpu
         self.core = core
         self.timing = timing
         self.costs = CostModel(core, timing, cpu.read)
-        self.engine: Engine = make_engine(engine, cpu, self.costs.fill)
+        self.engine: Engine = make_engine(library, cpu, self.costs.fill)
         self.state: Any = self.engine.state
         self.call_tree = self.engine.follow_calls(profiled) if profiled else None
         if timing.has_wait_states:

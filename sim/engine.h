@@ -18,6 +18,7 @@
 #define NEVER 1u /* odd, so it equals no block's address */
 #define NO_LINE UINT32_MAX
 #define CHUNK_BLOCKS 64u
+#define LAST_PAGE_BYTES 1024u
 #define CACHE_LINE_BYTES 64u /* of the host */
 #define MAX_FRAMES 64u
 #define MAX_SAMPLES (1u << 20)

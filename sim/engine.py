@@ -80,25 +80,38 @@ class Engine(Protocol):
     def watch_stack(self, deeper: Deeper) -> None: ...
 
 
-def make_engine(choice: str, cpu: Cpu, decode: Decode) -> Engine:
-    """The engine asked for: `auto` takes the native one where it was built."""
-    from . import engine_native
+def native_library(choice: str) -> Any:
+    """The native engine's library, None where the Python engine is to run.
+
+    `choice` is `auto` (native where it was built), `native` or `python`. Raises `UserError` for any
+    other, and for `native` where it was not built.
+    """
+    from .engine_native import find_library
 
     if choice not in ("auto", "native", "python"):
         raise UserError(f"no engine is called {choice!r}: choose auto, native or python")
-    if choice != "python":
-        library = engine_native.find_library()
-        if library is not None:
-            return engine_native.NativeEngine(library, cpu, decode)
-        if choice == "native":
-            raise UserError(
-                "the native engine is not built, or from other sources: install a C compiler and "
-                "run pip install again, or use --engine python"
-            )
+    if choice == "python":
+        return None
+    library = find_library()
+    if library is None and choice == "native":
+        raise UserError(
+            "the native engine is not built, or from other sources: install a C compiler and "
+            "run pip install again, or use --engine python"
+        )
+    if library is None:
         _say_slow()
-    from . import engine_python
+    return library
 
-    return engine_python.PythonEngine(cpu, decode)
+
+def make_engine(library: Any, cpu: Cpu, decode: Decode) -> Engine:
+    """The native engine of `library`; the Python engine where it is None."""
+    if library is not None:
+        from .engine_native import NativeEngine
+
+        return NativeEngine(library, cpu, decode)
+    from .engine_python import PythonEngine
+
+    return PythonEngine(cpu, decode)
 
 
 _said = False

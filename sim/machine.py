@@ -20,6 +20,7 @@ from .counting import Counting
 from .deepest_stack import DeepestStack
 from .default_board import default_board
 from .elf import Elf, Symbol
+from .engine import native_library
 from .errors import UserError
 from .faults import BudgetExceeded, Fault, Place, RamUse
 from .memory_map import MemoryMap
@@ -123,7 +124,8 @@ class Machine:
         self.exit_code = 0
         self._ended: UserError | None = None
         self._cpu = uc.Cpu(self.core.name)
-        self._memory = MemoryMap(self._cpu, self.board, ram_bytes)
+        library = native_library(engine)
+        self._memory = MemoryMap(self._cpu, self.board, ram_bytes, library)
         self.ram_bytes = self._memory.ram_bytes
         check_static(self.elf, self.board, self.ram_bytes)
         self._static_end = (static_end(self.elf, self.board) + 7) & ~7
@@ -135,7 +137,7 @@ class Machine:
             self.board.flash_timing,
         )
         functions = FunctionTable(self.elf) if profile else None
-        self._counting = Counting(self._cpu, self.core, timing, engine, functions)
+        self._counting = Counting(self._cpu, self.core, timing, library, functions)
         self._engine, self._state = self._counting.engine, self._counting.state
         self.deepest_stack = DeepestStack(self._cpu, self.elf, self._state, _RETURN_PAGE)
         self._engine.watch_stack(self.deepest_stack.on_deeper)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
+from typing import Any
+
 from . import unicorn_library as uc
 from .board import Board
 from .errors import UserError
 from .sizes import format_limit
 
 _PAGE = 1024
+
+
+class _LastPage(ctypes.Structure):
+    """last_page.c's structure of that name."""
+
+    _fields_ = (
+        ("address", ctypes.c_uint32),
+        ("end", ctypes.c_uint32),
+        ("bytes", ctypes.c_uint8 * _PAGE),
+    )
 
 
 class MemoryMap:
@@ -18,12 +31,13 @@ class MemoryMap:
 
     Args:
         ram_bytes: of the board's first RAM, from its start; None for all of it.
+        library: the native engine's, for callbacks in C; None for callbacks in Python.
 
     Raises:
         UserError: more RAM asked for than the board has.
     """
 
-    def __init__(self, cpu: uc.Cpu, board: Board, ram_bytes: int | None) -> None:
+    def __init__(self, cpu: uc.Cpu, board: Board, ram_bytes: int | None, library: Any) -> None:
         ram = board.ram
         if ram_bytes is not None and ram_bytes > ram.size_bytes:
             raise UserError(
@@ -44,21 +58,30 @@ class MemoryMap:
         whole_bytes = self.ram_bytes - self.ram_bytes % _PAGE
         if whole_bytes:
             cpu.map(ram.address, whole_bytes, uc.PROT_ALL)
-        self._last_page = ram.address + whole_bytes
-        self._last_page_bytes = bytearray(_PAGE)
+        self._last_page = _LastPage(ram.address + whole_bytes, self.ram_end)
         if whole_bytes < self.ram_bytes:
-            cpu.map_callbacks(self._last_page, _PAGE, self._read_last_page, self._write_last_page)
+            self._map_last_page(library)
+
+    def _map_last_page(self, library: Any) -> None:
+        cpu, page = self._cpu, self._last_page
+        if library is None:
+            cpu.map_callbacks(page.address, _PAGE, self._read_last_page, self._write_last_page)
+            return
+        user = ctypes.byref(page)
+        read, write = library.ebnn_last_page_read, library.ebnn_last_page_write
+        cpu.map_native_callbacks(page.address, _PAGE, read, write, user)
+        cpu.hook(uc.HOOK_MEM_DATA_PROT, library.ebnn_last_page_allows, user)
 
     def _read_last_page(self, offset: int, size: int) -> int:
-        return int.from_bytes(self._last_page_bytes[offset : offset + size], "little")
+        return int.from_bytes(self._last_page.bytes[offset : offset + size], "little")
 
     def _write_last_page(self, offset: int, size: int, value: int) -> None:
         mask = (1 << 8 * size) - 1
-        self._last_page_bytes[offset : offset + size] = (value & mask).to_bytes(size, "little")
+        self._last_page.bytes[offset : offset + size] = (value & mask).to_bytes(size, "little")
 
     def allows_in_last_page(self, address: int, size_bytes: int) -> bool:
         """Whether an access that Unicorn refused lies in the part of the last page that exists."""
-        return self._last_page <= address and address + size_bytes <= self.ram_end
+        return bool(self._last_page.address <= address and address + size_bytes <= self.ram_end)
 
     def why_refused(self, address: int, size_bytes: int, is_load: bool) -> int | None:
         """Unicorn's kind of the invalid access that this one would be; None where it is allowed."""
@@ -72,14 +95,14 @@ class MemoryMap:
 
     def save_ram(self) -> tuple[tuple[int, bytes], ...]:
         """The contents of every RAM, for `restore_ram`."""
-        saved = [(self._last_page, bytes(self._last_page_bytes))]
+        saved = [(self._last_page.address, bytes(self._last_page.bytes))]
         for memory in self._board.memories:
-            end = self._last_page if memory is self._board.ram else memory.end
+            end = self._last_page.address if memory is self._board.ram else memory.end
             if memory.kind == "ram" and end > memory.address:
                 saved.append((memory.address, self._cpu.read(memory.address, end - memory.address)))
         return tuple(saved)
 
     def restore_ram(self, saved: tuple[tuple[int, bytes], ...]) -> None:
-        (_, self._last_page_bytes[:]), *whole = saved
+        (_, self._last_page.bytes[:]), *whole = saved
         for address, data in whole:
             self._cpu.write(address, data)

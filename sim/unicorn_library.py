@@ -30,6 +30,7 @@ CPU_MODELS = {
 PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC, PROT_ALL = 0, 1, 2, 4, 7
 HOOK_INTR, HOOK_CODE, HOOK_BLOCK = 1, 4, 8
 HOOK_MEM_INVALID, HOOK_MEM_READ = 0x3F0, 1 << 10
+HOOK_MEM_DATA_PROT = 1 << 7 | 1 << 8
 MEM_READ_UNMAPPED, MEM_WRITE_UNMAPPED, MEM_FETCH_UNMAPPED = 19, 20, 21
 MEM_WRITE_PROT, MEM_READ_PROT, MEM_FETCH_PROT = 22, 23, 24
 ERR_OK, ERR_INSN_INVALID, ERR_EXCEPTION = 0, 10, 21
@@ -204,16 +205,22 @@ class Cpu:
         write_callback = MMIO_WRITE_CALLBACK(
             lambda _uc, offset, size, value, _user: write(offset, size, value)
         )
-        self._kept += [read_callback, write_callback]
+        self.map_native_callbacks(address, size_bytes, read_callback, write_callback)
+
+    def map_native_callbacks(
+        self, address: int, size_bytes: int, read: Any, write: Any, user: Any = None
+    ) -> None:
+        """The same with C functions, which get `user` as their last argument."""
+        self._kept += [read, write, user]
         self._check(
             self.library.uc_mmio_map(
                 self.handle,
                 address,
                 size_bytes,
-                ctypes.cast(read_callback, ctypes.c_void_p),
-                None,
-                ctypes.cast(write_callback, ctypes.c_void_p),
-                None,
+                ctypes.cast(read, ctypes.c_void_p),
+                user,
+                ctypes.cast(write, ctypes.c_void_p),
+                user,
             )
         )
         self._check(self.library.uc_mem_protect(self.handle, address, size_bytes, PROT_NONE))
