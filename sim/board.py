@@ -48,6 +48,7 @@ class Board:
     memories: tuple[Memory, ...]
     source: str
     store_penalty_cycles: int = 0  # a load directly behind a store waits so long for the bus
+    interrupt_priority_bits: int = 0  # implemented bits of a priority; 0: as usual for the core
     flash_timing: FlashTiming = NO_WAIT_STATES  # of the first flash
     profiles: tuple[str, ...] = ()  # what else `NAME@PROFILE` may ask for
 
@@ -159,6 +160,7 @@ def _board(path: Path, facts: dict[str, Any], profile: str | None) -> Board:
             if "store_penalty_cycles" in facts
             else 0
         ),
+        interrupt_priority_bits=_priority_bits(path, facts),
         flash_timing=_flash_timing(path, facts, changed),
         profiles=tuple(profiles),
     )
@@ -199,6 +201,15 @@ def _flash_timing(path: Path, facts: dict[str, Any], changed: dict[str, Any]) ->
 
 
 _KINDS = {int: "a number from 0 to 4096", bool: "true or false"}
+
+
+def _priority_bits(path: Path, facts: dict[str, Any]) -> int:
+    if "interrupt_priority_bits" not in facts:
+        return 0
+    bits: int = _value(path, facts, "interrupt_priority_bits", int)
+    if not 2 <= bits <= 8:
+        raise UserError(f"{path}: interrupt_priority_bits is 2 to 8, not {bits}")
+    return bits
 
 
 def _value(path: Path, facts: dict[str, Any], key: str, kind: type) -> Any:

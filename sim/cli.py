@@ -56,6 +56,9 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
                      help="measure this function (repeatable; default: ebnn_infer)")  # fmt: skip
     run.add_argument("--call", metavar="FUNC[,ARG...]",
                      help="boot to main, then call this function alone")  # fmt: skip
+    run.add_argument("--faults", default="stop", choices=("stop", "deliver"),
+                     help="where the firmware faults: end the run there (default), or hand it to "
+                     "the firmware's own handler as the silicon does")  # fmt: skip
     run.add_argument("--engine", default="auto", choices=("auto", "native", "python"))
     run.add_argument(
         "--json", metavar="FILE", help="write the run record there; - for stdout alone"
@@ -110,6 +113,7 @@ def _run(args: argparse.Namespace) -> int:
         engine=args.engine,
         max_cycles=max_cycles,
         timeout_seconds=timeout,
+        faults=args.faults,
         # With the record on stdout the firmware's words go to stderr.
         output=sys.stderr if args.json == "-" else sys.stdout,
         profile=bool(args.profile or args.profile_speedscope or args.profile_collapsed),

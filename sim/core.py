@@ -31,6 +31,12 @@ class Core:
     timing: Timing
 
     @property
+    def interrupt_priority_bits(self) -> int:
+        """Bits of an interrupt's priority, where the board does not say otherwise: ARMv6-M has
+        2 (ARM B3.4.6), most ARMv7-M chips have 4 of the up to 8 that it allows."""
+        return 2 if self.architecture == "armv6-m" else 4
+
+    @property
     def has_fpu(self) -> bool:
         return "fp" in self.features
 

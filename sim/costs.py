@@ -19,6 +19,7 @@ from .engine import (
 )
 from .errors import UserError
 from .stack_watches import stack_watches
+from .system_registers import SystemInstruction, system_instruction
 from .thumb import BRANCHES, LR, Instruction, Kind
 from .thumb_decode import decode, decode_range, it_conditions
 
@@ -118,7 +119,14 @@ class CostModel:
         """Addresses in the block that need a hook: dynamic costs, what the core lacks, SP."""
         found = {dynamic.address for dynamic in block.cost.dynamic}
         found |= {one.address for one in block.instructions if missing_feature(self.core, one)}
+        found |= {one.address for one in block.instructions if self.system(one) is not None}
         return sorted(found | set(stack_watches(block.instructions, found)))
+
+    def system(self, instruction: Instruction) -> SystemInstruction | None:
+        """What Python may have to carry out of `instruction`; None for nearly all."""
+        if instruction.kind not in (Kind.SYSTEM, Kind.CHANGE_STATE, Kind.HINT):
+            return None
+        return system_instruction(self._read(instruction.address, instruction.size))
 
 
 def _open_conditions(block: CostedBlock | None) -> list[int]:

@@ -23,9 +23,9 @@ class Counting:
 
     `engine` counts while it runs; `state` is its plain state. Cycles that are settled here, outside
     of any block (`add`), are in the totals too. `added` are these by place and cause, `causes` are
-    those of dynamic instructions by address, and `cut` is the block and the place in it where the
-    run ended: what the block holds from there was counted but did not run. With functions to be
-    `profiled`, `call_tree` follows their calls.
+    those of dynamic instructions by address, and `cuts` are the blocks and the places in them where
+    a fault left them: what the block holds from there was counted but did not run. With functions
+    to be `profiled`, `call_tree` follows their calls.
     """
 
     def __init__(
@@ -48,17 +48,16 @@ class Counting:
         self.engine.install()
         self.causes: dict[int, str] = {}
         self.added: Counter[tuple[int, str]] = Counter()
-        self.cut: tuple[int, int] | None = None
+        self.cuts: Counter[tuple[int, int]] = Counter()
         self._discounted: Counter[str] = Counter()
-        self._partial_cycles = self._partial_instructions = 0
 
     @property
     def cycles(self) -> int:
-        return int(self.state.cycles) - self._partial_cycles
+        return int(self.state.cycles)
 
     @property
     def instructions(self) -> int:
-        return int(self.state.instructions) - self._partial_instructions
+        return int(self.state.instructions)
 
     def add(self, cause: str, cycles: int, pc: int) -> None:
         """Cycles that an event at `pc`, outside of the blocks' costs, takes."""
@@ -83,7 +82,7 @@ class Counting:
         self.add(UNALIGNED, self.core.timing.unaligned_access * accesses, pc)
 
     def discount_rest_of_block(self, pc: int) -> None:
-        """The run ended at `pc`: what the block that was counted holds from there did not run."""
+        """The block that was counted was left at `pc`: what it holds from there did not run."""
         block = self.current_block()
         if (
             block is None
@@ -94,15 +93,16 @@ class Counting:
         ):
             return
         earlier = [one for one in block.instructions if one.address < pc]
-        self.cut = self.engine.current(), pc
+        self.cuts[self.engine.current(), pc] += 1
         self._discounted.update(block.cost.stalls)
-        self._partial_instructions = len(block.instructions)
-        self._partial_cycles = block.cost.cycles
+        instructions, cycles = len(block.instructions), block.cost.cycles
         if earlier:
             cost = block_cost(self.core, self.timing, earlier, block.before)
             self._discounted.subtract(cost.stalls)
-            self._partial_instructions -= len(earlier)
-            self._partial_cycles -= cost.cycles
+            instructions -= len(earlier)
+            cycles -= cost.cycles
+        self.state.instructions -= instructions
+        self.state.cycles -= cycles
 
     def hook_current_block(self) -> None:
         """Hook the dynamic instructions of the block about to run, and translate it anew.
@@ -129,9 +129,15 @@ class Counting:
         record.address = address
         if missing_feature(self.core, instruction):
             record.kind = stops.KIND_ILLEGAL
+        elif (system := self.costs.system(instruction)) is not None:
+            record.kind = stops.KIND_SYSTEM
+            record.cycles = int(system.always)
+            record.executed_cycles = sum(cost.extra_cycles for cost in costs)
         elif not costs:
             record.kind = stops.KIND_STACK
-            watches = stack_watches(block.instructions, {c.address for c in block.cost.dynamic})
+            taken = {c.address for c in block.cost.dynamic}
+            taken |= {one.address for one in block.instructions if self.costs.system(one)}
+            watches = stack_watches(block.instructions, taken)
             record.lowest_sp = watches[address]
         elif all(cost.kind == "executed" for cost in costs):
             record.kind = stops.KIND_EXECUTED

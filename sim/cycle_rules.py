@@ -53,6 +53,12 @@ class Timing:
     fp_load: int = 1  # and 1 for each word
     fp_interlock: int = 1  # an fp result is used by the next instruction
     dual_issue: bool = False
+    # M3 TRM and M4 TRM, exception handling: at most 12 from asserting an interrupt to the handler's
+    # first instruction, 12 to return, 6 to tail-chain. For M0 and M0+ only the entry is published.
+    exception_entry: int = 12
+    exception_return: int = 12
+    tail_chain: int = 6
+    exception_fpu: int = 17  # words of a floating-point context: ARM application note 298
 
 
 # M0 TRM table 3-1: LDR and STR 2, LDM, STM, PUSH, POP 1 + N, POP with PC 4 + N, B taken 3, BL 4,
@@ -83,12 +89,20 @@ M0 = Timing(
     system=4,
     barrier=4,
     unaligned_access=0,
+    exception_entry=16,
 )
 
 # M0+ TRM table 3-1: a two-stage pipeline: B taken 2, BL 3, BX 2, POP with PC 3 + N, MRS and MSR 3,
 # barriers 3. Measured on SAM D20: within 0.1 % on 23 of 26 hand-written routines.
 M0_PLUS = replace(
-    M0, branch_refill=1, branch_link=2, branch_register=1, pop_pc=2, system=3, barrier=3
+    M0,
+    branch_refill=1,
+    branch_link=2,
+    branch_register=1,
+    pop_pc=2,
+    system=3,
+    barrier=3,
+    exception_entry=15,
 )
 
 # M3 TRM section 3.3, with the refill P of 1..3 as measured: B 1 + 1, BL 1 + 1, BX 1 + 2,

@@ -387,6 +387,11 @@ void ebnn_on_instruction(void *uc, uint64_t address, uint32_t size, void *user) 
     } else if (i->kind == KIND_ILLEGAL) {
         stop(e, STOP_ILLEGAL, i->address);
         return;
+    } else if (i->kind == KIND_SYSTEM) {
+        extra = i->executed_cycles;
+        if (i->cycles || e->trap_system) {
+            stop(e, STOP_SYSTEM, i->address);
+        }
     } else if (i->kind == KIND_STACK) {
         /* Behind an instruction that changes SP by an unknown amount, in the same block. */
         (void)follow_sp(e, read_register(e, REGISTER_SP), i->lowest_sp, i->address);
@@ -487,6 +492,16 @@ void ebnn_engine_drop_frames(engine *e) {
         e->functions[e->frame[--e->frames].function].open--;
     }
     e->watched_return = NEVER;
+}
+
+/* A handler returns: close its frames, whose return address is an EXC_RETURN. Those of a handler
+ * that it interrupted lie above SP. */
+void ebnn_engine_leave_handler(engine *e) {
+    uint32_t sp = read_register(e, REGISTER_SP);
+    while (e->frames && e->frame[e->frames - 1].return_address >= EXC_RETURN_START &&
+           sp >= e->frame[e->frames - 1].sp) {
+        close_frame(e);
+    }
 }
 
 /* The run goes on at `address`, inside the block that it stopped in: do not count that again. */

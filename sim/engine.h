@@ -19,7 +19,8 @@
 #define NO_LINE UINT32_MAX
 #define CHUNK_BLOCKS 64u
 #define LAST_PAGE_BYTES 1024u
-#define CACHE_LINE_BYTES 64u /* of the host */
+#define CACHE_LINE_BYTES 64u         /* of the host */
+#define EXC_RETURN_START 0xFFFFFF00u /* LR in a handler is at least this */
 #define MAX_FRAMES 64u
 #define MAX_SAMPLES (1u << 20)
 
@@ -39,7 +40,8 @@ enum {
     STOP_INTERRUPT, /* an exception: its number is in `interrupt` */
     STOP_ILLEGAL,   /* an instruction that the core lacks is about to run */
     STOP_ARRIVED,   /* arrived at `break_address` */
-    STOP_DIVIDE     /* a division by zero while CCR.DIV_0_TRP is set */
+    STOP_DIVIDE,    /* a division by zero while CCR.DIV_0_TRP is set */
+    STOP_SYSTEM     /* an instruction that Python carries out is about to run */
 };
 
 /* Block flags; mirrored in engine.py. */
@@ -61,7 +63,8 @@ enum {
     KIND_DIVIDE = 1,
     KIND_LONG_MULTIPLY = 2,
     KIND_ILLEGAL = 3,
-    KIND_STACK = 4
+    KIND_STACK = 4,
+    KIND_SYSTEM = 5 /* Python carries it out: always where `cycles` is set, or on `trap_system` */
 };
 
 /* One line of flash that a block is fetched from. */
@@ -175,6 +178,7 @@ struct engine {
     uint32_t ram_end;                           /* first address past the RAM limit */
     uint32_t break_address;                     /* stop on arrival there, or NEVER */
     uint32_t trap_divide;
+    uint32_t trap_system; /* an exception waits, or unprivileged code runs */
     uint32_t block_count;
     uint32_t instruction_count;
     uint32_t function_count;

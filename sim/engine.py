@@ -26,6 +26,7 @@ STOP_INTERRUPT = 8
 STOP_ILLEGAL = 9
 STOP_ARRIVED = 10
 STOP_DIVIDE = 11
+STOP_SYSTEM = 12
 
 FLAG_STACK = 1
 FLAG_STACK_AFTER = 2
@@ -44,8 +45,10 @@ KIND_DIVIDE = 1
 KIND_LONG_MULTIPLY = 2
 KIND_ILLEGAL = 3
 KIND_STACK = 4
+KIND_SYSTEM = 5
 
 NEVER = 1
+EXC_RETURN_START = 0xFFFFFF00  # LR in a handler is at least this
 NO_BLOCK = 0xFFFFFFFF
 
 Decode = Callable[[int, int, int | None, Any], Sequence[tuple[int, int]]]
@@ -68,6 +71,7 @@ class Engine(Protocol):
     def jump(self) -> None: ...
     def resume(self, address: int) -> None: ...
     def drop_frames(self) -> None: ...
+    def leave_handler(self) -> None: ...
     def block(self, index: int) -> Any: ...
     def current(self) -> int: ...
     def add_function(self, kind: int) -> int: ...

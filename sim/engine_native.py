@@ -44,6 +44,7 @@ class State(ctypes.Structure):
         ("ram_end", _u32),
         ("break_address", _u32),
         ("trap_divide", _u32),
+        ("trap_system", _u32),
         ("block_count", _u32),
         ("instruction_count", _u32),
         ("function_count", _u32),
@@ -129,6 +130,7 @@ def find_library() -> Any:
         ("ebnn_engine_jump", None, [pointer]),
         ("ebnn_engine_resume", None, [pointer, _u32]),
         ("ebnn_engine_drop_frames", None, [pointer]),
+        ("ebnn_engine_leave_handler", None, [pointer]),
         ("ebnn_engine_block", ctypes.POINTER(Block), [pointer, _u32]),
         ("ebnn_engine_current", _u32, [pointer]),
         ("ebnn_engine_function", ctypes.POINTER(Function), [pointer, _u32]),
@@ -241,6 +243,9 @@ class NativeEngine:
 
     def drop_frames(self) -> None:
         self._library.ebnn_engine_drop_frames(self._engine)
+
+    def leave_handler(self) -> None:
+        self._library.ebnn_engine_leave_handler(self._engine)
 
     def block(self, index: int) -> Any:
         return self._library.ebnn_engine_block(self._engine, index).contents

@@ -111,6 +111,7 @@ class State:
     ram_end: int = _NOTHING
     break_address: int = NEVER
     trap_divide: int = 0
+    trap_system: int = 0
     wait_cycles: int = 0
 
 
@@ -178,6 +179,14 @@ class PythonEngine:
             self._functions[frame.function].open -= 1
         self._frames.clear()
         self.state.watched_return = NEVER
+
+    def leave_handler(self) -> None:
+        sp = self._cpu.register(REG_SP)
+        while self._frames:
+            frame = self._frames[-1]
+            if frame.return_address < stops.EXC_RETURN_START or sp < frame.sp:
+                break
+            self._close_frame()
 
     def block(self, index: int) -> Block:
         return self._blocks[index]
@@ -422,6 +431,10 @@ class PythonEngine:
             return
         if found.kind == stops.KIND_EXECUTED:
             extra = found.cycles
+        elif found.kind == stops.KIND_SYSTEM:
+            extra = found.executed_cycles
+            if found.cycles or state.trap_system:
+                self._stop(stops.STOP_SYSTEM, address)
         else:
             first = self._cpu.register(found.dividend)
             second = self._cpu.register(found.divisor)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from . import engine as stops
 from . import unicorn_library as uc
@@ -22,6 +22,8 @@ from .default_board import default_board
 from .elf import Elf, Symbol
 from .engine import native_library
 from .errors import UserError
+from .exception_control import ExceptionControl
+from .fault_delivery import delivery_of
 from .faults import BudgetExceeded, Fault, Place, RamUse
 from .memory_map import MemoryMap
 from .memory_use import check_placement, check_static, static_bytes, static_end
@@ -30,9 +32,9 @@ from .peripherals import (
     CCR_DIV_0_TRP,
     CCR_UNALIGN_TRP,
     CPACR,
+    FPCCR,
     PPB_BYTES,
     PPB_START,
-    Peripherals,
 )
 from .record import RegionRun, RunRecord, spread
 from .refusals import (
@@ -42,6 +44,7 @@ from .refusals import (
     refused_access,
     refused_by_unicorn,
     refused_growth,
+    unprivileged_access,
 )
 from .run_record import run_record
 from .semihosting import Exit, Semihosting
@@ -60,7 +63,8 @@ _FIRST_SLICE_CYCLES, _LARGEST_SLICE_CYCLES = 50_000, 100_000_000
 _SLICE_SECONDS = 0.1
 _INTERRUPT_SVC, _INTERRUPT_UNALIGNED, _INTERRUPT_BKPT = 2, 4, 7
 _INTERRUPT_EXCEPTION_RETURN, _INTERRUPT_NO_FPU = 8, 17
-_FPU_ENABLED = 0xF << 20
+_INTERRUPT_FETCH = 3
+_XPSR_T = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Snapshot:
     pc: int
     context: bytes
     memories: tuple[tuple[int, bytes], ...]
-    words: dict[int, int]
+    exceptions: tuple[Any, ...]
 
 
 class Machine:
@@ -88,6 +92,8 @@ class Machine:
         max_cycles: budget for each `run` or `call`, in cycles.
         timeout_seconds: of host time, likewise.
         profile: follow calls, for `profile()`.
+        faults: `stop` ends the run where the firmware faults, `deliver` hands the fault to the
+            firmware's own handler, as the silicon does.
 
     Raises:
         UserError: bad input. `RamExceeded`: static data alone do not fit `ram_bytes`.
@@ -106,7 +112,10 @@ class Machine:
         output: TextIO | None = None,
         errors: TextIO | None = None,
         profile: bool = False,
+        faults: str = "stop",
     ) -> None:
+        if faults not in ("stop", "deliver"):
+            raise UserError(f"faults are not handled by {faults!r}: choose stop or deliver")
         self.elf = Elf(elf_path)
         core_name = core or (board.core if board else self.elf.core())
         if core_name is None:
@@ -144,12 +153,20 @@ class Machine:
         self._memory_callback = uc.MEMORY_CALLBACK(self._on_invalid_access)
         self._cpu.hook(uc.HOOK_MEM_INVALID, self._memory_callback)
         self._access_pc = 0
-        self._peripherals = Peripherals(
-            self.core.name, lambda: self._counting.cycles_before(self._access_pc), self._on_register
+        self._delivers_faults = faults == "deliver"
+        self._control = ExceptionControl(
+            self._cpu,
+            self.core,
+            self.board.interrupt_priority_bits or self.core.interrupt_priority_bits,
+            self._counting,
+            lambda: self._counting.cycles_before(self._access_pc),
+            self._on_register,
+            lambda at, size, is_load: self._memory.why_refused(at, size, is_load) is None,
+            self._check_frame,
+            self._place,
         )
-        self._cpu.map_callbacks(
-            PPB_START, PPB_BYTES, self._peripherals.read, self._peripherals.write
-        )
+        peripherals = self._control.peripherals
+        self._cpu.map_callbacks(PPB_START, PPB_BYTES, peripherals.read, peripherals.write)
         self._cpu.map(_RETURN_PAGE, _RETURN_PAGE_BYTES, uc.PROT_READ | uc.PROT_EXEC)
         self._cpu.write(_RETURN_PAGE, b"\xfe\xe7" * (_RETURN_PAGE_BYTES // 2))
         self._semihosting = Semihosting(self._cpu.read, output or sys.stdout, errors or sys.stderr)
@@ -214,7 +231,8 @@ class Machine:
         self._cpu.set_register(uc.REG_SP, sp)
         self._cpu.set_register(uc.REG_LR, 0xFFFFFFFF)
         self._pc = pc
-        self._set_fpu_alert(0)
+        self._control.entry.vector_table = self._vector_table
+        self._control.set_fpu_alert()
         self._engine.jump()
 
     def _vectors(self) -> tuple[int, int]:
@@ -367,7 +385,7 @@ class Machine:
             self._pc,
             self._cpu.context_bytes(),
             self._memory.save_ram(),
-            dict(self._peripherals.words),
+            self._control.save(),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -381,11 +399,8 @@ class Machine:
         self._pc = snapshot.pc
         self._cpu.set_context_bytes(snapshot.context)
         self._memory.restore_ram(snapshot.memories)
-        words = self._peripherals.words
-        words.clear()
-        words.update(snapshot.words)
-        self._set_fpu_alert(words.get(CPACR, 0))
-        self._state.trap_divide = bool(words.get(CCR, 0) & CCR_DIV_0_TRP)
+        self._control.restore(snapshot.exceptions)
+        self._set_divide_trap()
         self._engine.jump()
 
     def _go(self) -> None:
@@ -396,6 +411,7 @@ class Machine:
         if self._ended is not None:
             raise UserError(f"{self.elf.path}: the run has ended: {self._ended}")
         slice_cycles = _FIRST_SLICE_CYCLES
+        is_between_blocks = True
         while True:
             began = time.monotonic()
             if self.timeout_seconds is not None and began - started >= self.timeout_seconds:
@@ -409,10 +425,19 @@ class Machine:
             state.deadline = int(state.cycles) + slice_cycles
             if limit is not None:
                 state.deadline = min(state.deadline, limit)
+            slice_end = state.deadline
+            if is_between_blocks:
+                self._pc = self._guarded(self._control.take_pending, self._pc)
+            else:
+                self._control.review()
+            is_between_blocks = True
             state.stop = stops.STOP_NONE
             error = cpu.run(self._pc)
             if self._ended is not None:
-                self._end(self._ended)
+                self._pc = cpu.register(uc.REG_PC)
+                refused, self._ended = self._ended, None
+                self._fail(refused)
+                continue
             failure = self._engine.failure
             if failure is not None:
                 self._engine.failure = None
@@ -420,7 +445,7 @@ class Machine:
             stop = state.stop
             if stop == stops.STOP_INTERRUPT:
                 self._pc = cpu.register(uc.REG_PC)
-                self._interrupt(state.interrupt)
+                is_between_blocks = self._interrupt(state.interrupt)
             elif stop == stops.STOP_NONE:
                 self._pc = cpu.register(uc.REG_PC)
                 self._stopped_by_itself(error)
@@ -440,12 +465,57 @@ class Machine:
                             )
                         )
                     slow = time.monotonic() - began > _SLICE_SECONDS
-                    slice_cycles = slice_cycles // 2 if slow else slice_cycles * 2
-                    slice_cycles = min(max(slice_cycles, 1000), _LARGEST_SLICE_CYCLES)
+                    if slow or state.cycles >= slice_end:
+                        slice_cycles = slice_cycles // 2 if slow else slice_cycles * 2
+                        slice_cycles = min(max(slice_cycles, 1000), _LARGEST_SLICE_CYCLES)
+                elif stop == stops.STOP_SYSTEM:
+                    self._pc = self._guarded(self._control.system, self._pc, limit)
+                    is_between_blocks = self._go_on_behind(self._pc)
                 else:
                     self._refuse(stop)
 
-    def _end(self, error: UserError) -> None:
+    def _guarded(self, step: Callable[..., int], *arguments: Any) -> int:
+        """Where `step` goes on; what it raises is handled as any fault of the firmware."""
+        try:
+            return step(*arguments)
+        except (Fault, BudgetExceeded) as error:
+            self._fail(error)
+            return self._pc
+
+    def _go_on_behind(self, pc: int) -> bool:
+        """An instruction was done for Unicorn; whether `pc`, the next, is a block's first."""
+        block = self._counting.current_block()
+        if block is None or pc == block.instructions[-1].end:
+            return True
+        self._engine.resume(pc)
+        return False
+
+    def _fail(self, error: UserError) -> None:
+        """A fault ends the run, or is handed to the firmware's handler."""
+        delivery = delivery_of(error) if isinstance(error, Fault) else None
+        if not self._delivers_faults or delivery is None:
+            self._end(error)
+        assert isinstance(error, Fault) and delivery is not None
+        self._counting.discount_rest_of_block(error.place.pc)
+        try:
+            self._pc = self._control.deliver(error, delivery, self._pc)
+        except UserError as worse:
+            self._end(worse)
+
+    def _check_frame(self, address: int, frame_bytes: int) -> None:
+        """Refuse an exception's frame where there is no room for it."""
+        state, sp = self._state, self._cpu.register(uc.REG_SP)
+        if address < state.stack_floor <= sp <= state.stack_top and address < state.lowest_sp:
+            state.lowest_sp, state.lowest_sp_address = address, self._pc
+            self._refuse(stops.STOP_STACK)
+        kind = self._memory.why_refused(address, frame_bytes, False)
+        if kind is not None:
+            error = self._refused_access(kind, address, frame_bytes, self._pc)
+            if isinstance(error, Fault):
+                error = Fault("stacking", f"exception frame: {error.reason}", error.place, address)
+            raise error
+
+    def _end(self, error: UserError) -> NoReturn:
         """The run is over, badly: keep what the record needs, count only what ran, raise."""
         self._ended = error
         self.exit_code = error.exit_code
@@ -468,7 +538,11 @@ class Machine:
             if kind in (uc.MEM_READ_PROT, uc.MEM_WRITE_PROT):
                 if PPB_START <= address < PPB_START + PPB_BYTES:
                     self._access_pc = pc
-                    return True
+                    if self._control.may_access(address, kind == uc.MEM_WRITE_PROT):
+                        return True
+                    if self._ended is None:
+                        self._ended = unprivileged_access(address, self._place(pc))
+                    return False
                 if self._memory.allows_in_last_page(address, size):
                     return True
             if self._ended is None:
@@ -490,11 +564,12 @@ class Machine:
         )
 
     def _stopped_by_itself(self, error: int) -> None:
-        self._end(
-            refused_by_unicorn(
-                error, self._cpu.error_text(error), self._instruction_bytes(), self._place(self._pc)
-            )
-        )
+        place = self._place(self._pc)
+        if not self._cpu.register(uc.REG_XPSR) & _XPSR_T:
+            self._fail(Fault("invalid-state", "jump to an even address: no Thumb code", place))
+        else:
+            reason = self._cpu.error_text(error)
+            self._fail(refused_by_unicorn(error, reason, self._instruction_bytes(), place))
 
     def _instruction_bytes(self) -> bytes:
         try:
@@ -506,17 +581,22 @@ class Machine:
     def _refuse(self, stop: int) -> None:
         place = self._place(self._pc)
         if stop == stops.STOP_ILLEGAL:
-            self._end(missing_on_core(self.core, self._instruction_bytes(), place))
-        if stop == stops.STOP_NO_FPU:
+            self._fail(missing_on_core(self.core, self._instruction_bytes(), place))
+        elif stop == stops.STOP_NO_FPU and self._control.entry.fpu_is_unsaved:
+            self._control.entry.save_fpu_lazily(self._pc)
+            self._control.set_fpu_alert()
+        elif stop == stops.STOP_NO_FPU:
             block = self._counting.current_block()
             assert block is not None
             at = next(i.address for i in block.instructions if "fp" in i.feature)
-            self._end(fpu_is_off(self._place(at)))
-        if stop == stops.STOP_DIVIDE:
-            self._end(Fault("divide-by-zero", "division by zero with CCR.DIV_0_TRP set", place))
-        self._end(refused_growth(stop, self._state, place, self.ram_bytes, self.ram_use()))
+            self._fail(fpu_is_off(self._place(at)))
+        elif stop == stops.STOP_DIVIDE:
+            self._fail(Fault("divide-by-zero", "division by zero with CCR.DIV_0_TRP set", place))
+        else:
+            self._end(refused_growth(stop, self._state, place, self.ram_bytes, self.ram_use()))
 
-    def _interrupt(self, number: int) -> None:
+    def _interrupt(self, number: int) -> bool:
+        """Unicorn stopped for an exception of its own; whether the next block is a new one."""
         cpu, pc = self._cpu, self._pc
         if number == _INTERRUPT_BKPT:
             if cpu.read(pc, 1) != b"\xab":
@@ -532,45 +612,52 @@ class Machine:
                 raise
             cpu.set_register(uc.REG_R0, result)
             self._pc = pc + 2
+        elif number == _INTERRUPT_SVC:
+            self._pc = self._guarded(self._control.supervisor_call, pc)
+        elif number == _INTERRUPT_EXCEPTION_RETURN:
+            self._pc = self._guarded(self._control.exception_return, pc)
         elif number == _INTERRUPT_UNALIGNED:
-            self._unaligned(pc)
+            return self._unaligned(pc)
         elif number == _INTERRUPT_NO_FPU:
-            self._end(Fault("no-fpu", "coprocessor instruction without that unit", self._place(pc)))
+            place = self._place(pc)
+            self._fail(Fault("no-fpu", "coprocessor instruction without that unit", place))
+        elif number == _INTERRUPT_FETCH:
+            kind = uc.MEM_FETCH_UNMAPPED
+            self._fail(self._refused_access(kind, pc, 2, pc))
         else:
-            names = {_INTERRUPT_SVC: "SVC", _INTERRUPT_EXCEPTION_RETURN: "exception return"}
-            name = names.get(number, f"exception {number}")
-            self._end(
-                Fault("exception", f"{name}: exceptions are not modelled yet", self._place(pc))
-            )
+            self._end(Fault("exception", f"Unicorn raised its exception {number}", self._place(pc)))
+        return True
 
-    def _unaligned(self, pc: int) -> None:
+    def _unaligned(self, pc: int) -> bool:
         """An unaligned access: a fault, or done in parts at a cost (ARMv7-M ARM A3.2.1)."""
-        trapped = self._peripherals.words.get(CCR, 0) & CCR_UNALIGN_TRP
+        trapped = self._control.peripherals.words.get(CCR, 0) & CCR_UNALIGN_TRP
         may = not self.core.unaligned_faults and not trapped
         access = decode_access(self._cpu, pc) if may else None
         if access is None:
-            self._end(
+            self._fail(
                 Fault("unaligned", "unaligned access that this core refuses", self._place(pc))
             )
-            return
+            return True
         kind = self._memory.why_refused(access.address, access.size_bytes, access.is_load)
         if kind is not None:
-            self._end(self._refused_access(kind, access.address, access.size_bytes, pc))
+            self._fail(self._refused_access(kind, access.address, access.size_bytes, pc))
+            return True
         self._counting.add_unaligned(carry_out(self._cpu, access), pc)
         self._pc = pc + access.instruction_bytes
-        self._engine.resume(self._pc)
+        return self._go_on_behind(self._pc)
 
     # --- the core's own registers ---------------------------------------------------------
 
     def _on_register(self, address: int, value: int) -> None:
-        if address == CPACR:
-            self._set_fpu_alert(value)
+        if address in (CPACR, FPCCR):
+            self._control.set_fpu_alert()
         elif address == CCR:
-            self._state.trap_divide = bool(value & CCR_DIV_0_TRP)
+            self._set_divide_trap()
+        self._control.review()
 
-    def _set_fpu_alert(self, cpacr: int) -> None:
-        enabled = cpacr & _FPU_ENABLED == _FPU_ENABLED
-        self._state.alert = stops.ALWAYS_ALERT | (0 if enabled else stops.FLAG_FPU)
+    def _set_divide_trap(self) -> None:
+        words = self._control.peripherals.words
+        self._state.trap_divide = bool(words.get(CCR, 0) & CCR_DIV_0_TRP)
 
     # --- what came of it ------------------------------------------------------------------
 

@@ -63,12 +63,21 @@ def refused_access(
     return Fault("unmapped", f"{what} {address:#010x}: {where}", place, address)
 
 
+def unprivileged_access(address: int, place: Place) -> Fault:
+    """The fault for unprivileged code that reaches for the core's own registers."""
+    return Fault(
+        "unprivileged",
+        f"access to {address:#010x}: unprivileged code (CONTROL.nPRIV) cannot reach the private "
+        "peripheral bus",
+        place,
+        address,
+    )
+
+
 def refused_by_unicorn(error: int, reason: str, code: bytes, place: Place) -> Fault:
     """The fault for a run that Unicorn ended by itself, with its `error` and the words for it."""
     if error == uc.ERR_INSN_INVALID:
         return Fault("undefined", f"undefined instruction {code.hex()}", place)
-    if error == uc.ERR_OK:
-        return Fault("no-wake-up", "waits for an interrupt (WFI or WFE) that cannot come", place)
     return Fault("exception", f"the core stopped: {reason}", place)
 
 

@@ -41,20 +41,20 @@ def spent(counting: Counting, may_stay_whole: Callable[[CostedBlock], bool]) -> 
     costs = counting.costs
     for index, block in enumerate(costs.blocks):
         counted = counting.engine.block(index)
-        cut = counting.cut if counting.cut and counting.cut[0] == index else None
+        cuts = {at: times for (cut, at), times in counting.cuts.items() if cut == index}
         outside = Counter({block.cost.taken_cause: block.cost.taken_cycles * counted.taken})
         yield Spent(block.instructions[-1].address, 0, outside)
         if block.entered_by_branch:
             entry = Counter({block.cost.entry_cause: block.cost.entry_cycles * counted.count})
             yield Spent(block.address, 0, entry)
         yield Spent(block.address, 0, Counter({FLASH_WAIT: int(counted.wait_cycles)}))
-        if cut is None and may_stay_whole(block):
+        if not cuts and may_stay_whole(block):
             instructions = block.cost.instruction_count * counted.count
             yield Spent(block.address, instructions, _times(block.cost.stalls, counted.count))
             continue
         for position, stalls in enumerate(_by_instruction(counting, block)):
             address = block.instructions[position].address
-            count = counted.count - (1 if cut is not None and address >= cut[1] else 0)
+            count = counted.count - sum(times for at, times in cuts.items() if address >= at)
             yield Spent(address, count, _times(stalls, count))
     for dynamic in counting.engine.instructions():
         cause = counting.causes.get(dynamic.address, "")

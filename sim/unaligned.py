@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .unicorn_library import CORE_REGISTERS, REG_CPSR, Cpu
+from .unicorn_library import CORE_REGISTERS, Cpu
 
 UNALIGNED = "unaligned access"  # the cause of stalls
 
@@ -45,19 +45,8 @@ def carry_out(cpu: Cpu, access: Access) -> int:
     if access.writeback is not None:
         register, base = access.writeback
         cpu.set_register(CORE_REGISTERS[register], base)
-    _advance_it(cpu)
+    cpu.advance_it()
     return 2 if size == 4 and address & 1 else 1
-
-
-def _advance_it(cpu: Cpu) -> None:
-    """Step ITSTATE (CPSR bits 26:25 and 15:10) past one instruction (ARM A7.3.3, ITAdvance)."""
-    cpsr = cpu.register(REG_CPSR)
-    state = (cpsr >> 25 & 3) | (cpsr >> 10 & 0x3F) << 2
-    if state & 15 == 0:
-        return
-    state = 0 if state & 7 == 0 else state & 0xE0 | state << 1 & 0x1F
-    cpsr &= ~(3 << 25 | 0x3F << 10)
-    cpu.set_register(REG_CPSR, cpsr | (state & 3) << 25 | state >> 2 << 10)
 
 
 def _decode(cpu: Cpu, pc: int) -> Access | None:

@@ -38,7 +38,8 @@ ERR_OK, ERR_INSN_INVALID, ERR_EXCEPTION = 0, 10, 21
 REG_APSR, REG_CPSR, REG_LR, REG_PC, REG_SP = 1, 3, 10, 11, 12
 REG_R0, REG_S0, REG_D0, REG_FPSCR = 66, 79, 14, 6
 REG_IPSR, REG_MSP, REG_PSP, REG_CONTROL = 114, 115, 116, 117
-REG_XPSR, REG_PRIMASK, REG_BASEPRI, REG_FAULTMASK = 120, 123, 124, 126
+REG_XPSR, REG_PRIMASK = 120, 123
+REG_XPSR_ALL = 138  # to write flags, IT state and exception number at once
 CORE_REGISTERS = (*range(REG_R0, REG_R0 + 13), REG_SP, REG_LR, REG_PC)
 
 _CTL_WRITE = 1 << 30
@@ -240,6 +241,16 @@ class Cpu:
     def set_register(self, number: int, value: int) -> None:
         self._value.value = value & 0xFFFFFFFF
         self.library.uc_reg_write(self.handle, number, self._value_pointer)
+
+    def advance_it(self) -> None:
+        """Step ITSTATE (CPSR bits 26:25 and 15:10) past an instruction (ARM A7.3.3, ITAdvance)."""
+        cpsr = self.register(REG_CPSR)
+        state = (cpsr >> 25 & 3) | (cpsr >> 10 & 0x3F) << 2
+        if state & 15 == 0:
+            return
+        state = 0 if state & 7 == 0 else state & 0xE0 | state << 1 & 0x1F
+        cpsr &= ~(3 << 25 | 0x3F << 10)
+        self.set_register(REG_CPSR, cpsr | (state & 3) << 25 | state >> 2 << 10)
 
     def hook(
         self, kind: int, callback: Any, user: Any = None, first: int = 1, last: int = 0
