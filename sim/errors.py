@@ -6,6 +6,7 @@ faulted.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -45,6 +46,10 @@ def run_command(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None
     With `--debug` among the arguments the traceback is shown instead.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a character (µs, or what firmware prints) is no reason to end.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
     try:
         return main(arguments)
     except UserError as error:

@@ -152,6 +152,7 @@ def _run(path: Path, options: Options, engine: str) -> _End:
 def _run_cli(path: Path, options: Options) -> str | None:
     """Run one image as a person would; what was wrong with how it ended."""
     arguments = ["run", str(path), "--max-cycles", str(_MAX_CYCLES), "--timeout", "5"]
+    arguments += ["--profile"] if options.other_engine else []
     arguments += ["--core", options.core] if options.core else []
     arguments += ["--ram", str(options.ram_bytes)] if options.ram_bytes else []
     arguments += ["--call", str(options.call)] if isinstance(options.call, str) else []

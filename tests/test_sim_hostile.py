@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -301,3 +302,16 @@ def test_walking_a_hostile_images_functions_has_a_budget(
     frames = StackFrames(elf, lambda _address, size: b"\x00\xbf" * (size // 2))
     walked = [len(frames.function(elf.symbol(name).address).states) for name in ("one", "two")]
     assert walked == [301, 99]
+
+
+def test_a_terminal_without_the_characters_is_no_reason_to_end(tmp_path: Path) -> None:
+    path = tmp_path / "named.elf"
+    path.write_bytes(_named("größe\u2026".encode(), 0xB500, _UDF))
+    done = subprocess.run(
+        [sys.executable, "-m", "ebnn.sim", "run", str(path), "--core", "m3"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.count(b"\n") == 1 and b"Traceback" not in done.stderr
+    assert b"?s" in done.stdout  # µs
