@@ -7,56 +7,18 @@ found from the code alone (`stack_frames.py`), and each return address must foll
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from .elf import Elf
+from .stack_capture import Capture, ChainFrame, Context
 from .stack_frames import FunctionFrames, StackFrames
 from .stack_values import FrameState, Origin
 from .thumb import LR
 from .thumb_targets import Read
 
-MOST_STACK_BYTES = 64 << 10  # captured; what lies above stays unknown
 MOST_FRAMES = 1024
 _EXCEPTION_RETURN = 0xFFFFFF00  # LR from here up is EXC_RETURN; all ones at reset
 _RESET_LR = 0xFFFFFFFF
 EXCEPTION = "(exception)"
-
-
-@dataclass(frozen=True)
-class ChainFrame:
-    """A function of the chain and the bytes of stack that it held.
-
-    `function` is None for the rest that could not be unwound, `EXCEPTION` for the frame that the
-    core pushed on taking one.
-    """
-
-    function: str | None
-    frame_bytes: int
-
-
-@dataclass(frozen=True)
-class Context:
-    """Registers r4 to r11, SP and LR before the instruction at `pc`; None where not known."""
-
-    pc: int
-    sp: int
-    lr: int | None
-    saved: dict[int, int | None]
-
-
-@dataclass(frozen=True)
-class Capture:
-    """The moment at which SP was about to reach `lowest_sp`, its lowest so far."""
-
-    context: Context
-    lowest_sp: int
-    stack: bytes  # from context.sp up
-
-    def word(self, address: int) -> int | None:
-        offset = address - self.context.sp
-        if offset < 0 or offset + 4 > len(self.stack):
-            return None
-        return int.from_bytes(self.stack[offset : offset + 4], "little")
 
 
 def unwind(

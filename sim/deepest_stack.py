@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from . import unicorn_library as uc
-from .call_chain import MOST_STACK_BYTES, Capture, ChainFrame, Context, unwind
 from .elf import Elf
-from .stack_frames import StackFrames
+from .stack_capture import MOST_STACK_BYTES, Capture, ChainFrame, Context
+
+if TYPE_CHECKING:
+    from .stack_frames import StackFrames
 
 
 class DeepestStack:
@@ -26,7 +29,13 @@ class DeepestStack:
         self._capture: Capture | None = None
         self._caller: Context | None = None
         self._chain: tuple[Capture, list[ChainFrame]] | None = None
-        self.frames = StackFrames(elf, self.read_or_zeros)
+
+    @cached_property
+    def frames(self) -> StackFrames:
+        """Frame sizes of the image's functions."""
+        from .stack_frames import StackFrames  # only for a record: it takes a while to load
+
+        return StackFrames(self._elf, self.read_or_zeros)
 
     def on_deeper(self, address: int) -> None:
         """Engine: the code at `address` is about to take SP to a new `state.lowest_sp`."""
@@ -52,6 +61,8 @@ class DeepestStack:
         """
         if self._capture is None:
             return []
+        from .call_chain import unwind
+
         if self._chain is None or self._chain[0] is not self._capture:
             found = unwind(
                 self._capture,

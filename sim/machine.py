@@ -46,14 +46,13 @@ from .refusals import (
     refused_growth,
     unprivileged_access,
 )
-from .run_record import run_record
 from .semihosting import Exit, Semihosting
-from .stack_bound import StackBound, stack_bound
 from .stack_usage import read_usage
 from .unaligned import carry_out, decode_access
 
 if TYPE_CHECKING:
     from .profile import Profile
+    from .stack_bound import StackBound
 
 # LR of a call from outside points here: external RAM, executable and unmapped on every board.
 _RETURN_PAGE, _RETURN_PAGE_BYTES = MEMORY_END, 1024
@@ -696,6 +695,8 @@ class Machine:
         the image); None where that is not there."""
         if self._stack_usage is None:
             return None
+        from .stack_bound import stack_bound
+
         frames = self.deepest_stack.frames
         return stack_bound(
             self.elf, frames, self._stack_usage, self._reset_handler, self._vector_table
@@ -707,4 +708,6 @@ class Machine:
 
     def record(self) -> RunRecord:
         """The run record: cycles, regions, memory, fault; see record.schema.json."""
+        from .run_record import run_record
+
         return run_record(self)

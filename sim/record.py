@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def spread(values: list[int]) -> dict[str, int]:
     """min, median (the lower of two middle values), max and total."""
     return {
         "min": min(values),
-        "median": statistics.median_low(values),
+        "median": sorted(values)[(len(values) - 1) // 2],
         "max": max(values),
         "total": sum(values),
     }
