@@ -59,6 +59,10 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--faults", default="stop", choices=("stop", "deliver"),
                      help="where the firmware faults: end the run there (default), or hand it to "
                      "the firmware's own handler as the silicon does")  # fmt: skip
+    run.add_argument("--touched", action="store_true",
+                     help="tell which bytes of memory were touched (much slower)")  # fmt: skip
+    run.add_argument("--uninitialized", choices=("warn", "error"),
+                     help="reads of RAM never written are told, or faults (slower)")  # fmt: skip
     run.add_argument("--engine", default="auto", choices=("auto", "native", "python"))
     run.add_argument(
         "--json", metavar="FILE", help="write the run record there; - for stdout alone"
@@ -116,6 +120,8 @@ def _run(args: argparse.Namespace) -> int:
         faults=args.faults,
         # With the record on stdout the firmware's words go to stderr.
         output=sys.stderr if args.json == "-" else sys.stdout,
+        touched=args.touched,
+        uninitialized=args.uninitialized,
         profile=bool(args.profile or args.profile_speedscope or args.profile_collapsed),
     )
     for name in wanted:
@@ -158,6 +164,9 @@ def _run(args: argparse.Namespace) -> int:
             from .render_profile import render_profile
 
             render_profile(machine.profile())
+    if args.uninitialized == "warn":
+        for report in machine.uninitialized_reads:
+            print(f"warning: {printable(f'{report.message}, in {report.place}')}", file=sys.stderr)
     for line in ([str(ended)] if ended else []) + failed:
         print(f"error: {printable(line)}", file=sys.stderr)
     if ended is not None and args.debug:

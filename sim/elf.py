@@ -225,6 +225,11 @@ class Elf:
         """Every named address. Of equal names a global one wins over a local one."""
         return self._symbols[0]
 
+    @property
+    def namesakes(self) -> list[Symbol]:
+        """Functions that are not in `symbols`, because another symbol has their name."""
+        return self._symbols[1]
+
     @cached_property
     def _symbols(self) -> tuple[dict[str, Symbol], list[Symbol]]:
         """By name; and the functions whose name another symbol got, as static ones may."""

@@ -51,8 +51,10 @@ from .stack_usage import read_usage
 from .unaligned import carry_out, decode_access
 
 if TYPE_CHECKING:
+    from .followed_memory import FollowedMemory
     from .profile import Profile
     from .stack_bound import StackBound
+    from .uninitialized import UninitializedRead
 
 # LR of a call from outside points here: external RAM, executable and unmapped on every board.
 _RETURN_PAGE, _RETURN_PAGE_BYTES = MEMORY_END, 1024
@@ -75,6 +77,7 @@ class Snapshot:
     context: bytes
     memories: tuple[tuple[int, bytes], ...]
     exceptions: tuple[Any, ...]
+    known: list[bytes] | None = None
 
 
 class Machine:
@@ -93,6 +96,9 @@ class Machine:
         profile: follow calls, for `profile()`.
         faults: `stop` ends the run where the firmware faults, `deliver` hands the fault to the
             firmware's own handler, as the silicon does.
+        touched: follow every access to memory, for the record's `memory.touched`; much slower.
+        uninitialized: `warn` or `error`: report loads of RAM that nothing was stored to since
+            reset, or end the run at the first; much slower.
 
     Raises:
         UserError: bad input. `RamExceeded`: static data alone do not fit `ram_bytes`.
@@ -112,6 +118,8 @@ class Machine:
         errors: TextIO | None = None,
         profile: bool = False,
         faults: str = "stop",
+        touched: bool = False,
+        uninitialized: str | None = None,
     ) -> None:
         if faults not in ("stop", "deliver"):
             raise UserError(f"faults are not handled by {faults!r}: choose stop or deliver")
@@ -151,6 +159,21 @@ class Machine:
         self._engine.watch_stack(self.deepest_stack.on_deeper)
         self._memory_callback = uc.MEMORY_CALLBACK(self._on_invalid_access)
         self._cpu.hook(uc.HOOK_MEM_INVALID, self._memory_callback)
+        self._followed: FollowedMemory | None = None
+        self._touched = touched
+        if touched or uninitialized is not None:
+            from .followed_memory import FollowedMemory
+
+            self._followed = FollowedMemory(
+                self._cpu,
+                self.elf,
+                self.board,
+                self._counting,
+                uninitialized,
+                self.deepest_stack.read_or_zeros,
+                self._place,
+                self._refuse_access,
+            )
         self._access_pc = 0
         self._delivers_faults = faults == "deliver"
         self._control = ExceptionControl(
@@ -385,6 +408,7 @@ class Machine:
             self._cpu.context_bytes(),
             self._memory.save_ram(),
             self._control.save(),
+            self._followed.watch.save_known() if self._followed else None,
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -400,6 +424,8 @@ class Machine:
         self._memory.restore_ram(snapshot.memories)
         self._control.restore(snapshot.exceptions)
         self._set_divide_trap()
+        if self._followed and snapshot.known is not None:
+            self._followed.watch.restore_known(snapshot.known)
         self._engine.jump()
 
     def _go(self) -> None:
@@ -550,6 +576,10 @@ class Machine:
             self._engine.failure = error
         return False
 
+    def _refuse_access(self, fault: Fault) -> None:
+        if self._ended is None:
+            self._ended = fault
+
     def _refused_access(self, kind: int, address: int, size: int, pc: int) -> UserError:
         return refused_access(
             kind,
@@ -642,6 +672,10 @@ class Machine:
             self._fail(self._refused_access(kind, access.address, access.size_bytes, pc))
             return True
         self._counting.add_unaligned(carry_out(self._cpu, access), pc)
+        if self._followed:
+            self._followed.watch.access(access.is_load, access.address, access.size_bytes)
+            if self._ended is not None:
+                self._end(self._ended)
         self._pc = pc + access.instruction_bytes
         return self._go_on_behind(self._pc)
 
@@ -701,6 +735,17 @@ class Machine:
         return stack_bound(
             self.elf, frames, self._stack_usage, self._reset_handler, self._vector_table
         )
+
+    def touched(self) -> dict[str, Any] | None:
+        """Bytes read, written and executed so far; None where that was not asked for."""
+        if self._followed is None or not self._touched:
+            return None
+        return self._followed.touched(self._memory.ram_end)
+
+    @property
+    def uninitialized_reads(self) -> list[UninitializedRead]:
+        """The loads of never-written RAM so far, each instruction once."""
+        return self._followed.uninitialized if self._followed else []
 
     @property
     def engine_name(self) -> str:

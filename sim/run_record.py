@@ -56,6 +56,8 @@ def run_record(machine: Machine) -> RunRecord:
                 "static_stack_chain": [asdict(frame) for frame in bound.chain] if bound else [],
                 "static_stack_unknown": list(bound.unknown) if bound else [],
                 "stack_top_moved_from": machine.stack_top_moved_from,
+                "uninitialized": [one.record() for one in machine.uninitialized_reads],
+                "touched": machine.touched(),
             },
             "fault": machine.fault.record() if machine.fault else None,
             "exit": machine.exit_code,

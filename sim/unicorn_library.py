@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,9 @@ CPU_MODELS = {
 }
 PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC, PROT_ALL = 0, 1, 2, 4, 7
 HOOK_INTR, HOOK_CODE, HOOK_BLOCK = 1, 4, 8
-HOOK_MEM_INVALID, HOOK_MEM_READ = 0x3F0, 1 << 10
 HOOK_MEM_DATA_PROT = 1 << 7 | 1 << 8
+HOOK_MEM_INVALID, HOOK_MEM_READ, HOOK_MEM_WRITE = 0x3F0, 1 << 10, 1 << 11
+MEM_READ = 16
 MEM_READ_UNMAPPED, MEM_WRITE_UNMAPPED, MEM_FETCH_UNMAPPED = 19, 20, 21
 MEM_WRITE_PROT, MEM_READ_PROT, MEM_FETCH_PROT = 22, 23, 24
 ERR_OK, ERR_INSN_INVALID, ERR_EXCEPTION = 0, 10, 21
@@ -153,6 +155,8 @@ class Cpu:
         self._control(_CTL_TCG_BUFFER_SIZE, 1, ctypes.c_uint32(_TRANSLATED_BYTES))
         self._value = ctypes.c_uint32()
         self._value_pointer = ctypes.byref(self._value)
+        self.on_host_write: Callable[[int, int], None] | None = None
+        """Hears of `write`, as address and size in bytes: no hook of Unicorn's does."""
         self._kept: list[Any] = []  # callbacks that Unicorn holds addresses of
         self.traps_unaligned = core in ("cortex-m0", "cortex-m0plus") or self._trap_unaligned(core)
 
@@ -233,6 +237,8 @@ class Cpu:
 
     def write(self, address: int, data: bytes) -> None:
         self._check(self.library.uc_mem_write(self.handle, address, data, len(data)))
+        if self.on_host_write is not None:
+            self.on_host_write(address, len(data))
 
     def register(self, number: int) -> int:
         self.library.uc_reg_read(self.handle, number, self._value_pointer)
