@@ -59,6 +59,8 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--faults", default="stop", choices=("stop", "deliver"),
                      help="where the firmware faults: end the run there (default), or hand it to "
                      "the firmware's own handler as the silicon does")  # fmt: skip
+    run.add_argument("--map", action="store_true",
+                     help="show what lies where in flash and RAM")  # fmt: skip
     run.add_argument("--touched", action="store_true",
                      help="tell which bytes of memory were touched (much slower)")  # fmt: skip
     run.add_argument("--uninitialized", choices=("warn", "error"),
@@ -160,6 +162,15 @@ def _run(args: argparse.Namespace) -> int:
         from .render import render
 
         render(machine, record)
+        if args.map:
+            from .memory_picture import memory_pictures
+            from .render_map import render_map
+
+            render_map(memory_pictures(machine))
+        if args.touched:
+            from .render_map import render_touched
+
+            render_touched(record.data["memory"]["touched"])
         if args.profile:
             from .render_profile import render_profile
 

@@ -321,6 +321,11 @@ class Machine:
             raise UserError(f"{self.elf.path}: the region {name!r} has not run")
         return RegionRun(function.last_cycles, function.last_instructions)
 
+    @property
+    def stack_top(self) -> int:
+        """SP at reset, which the stack's bytes are counted from."""
+        return self._stack_top
+
     def ram_use(self) -> RamUse:
         """Static, heap and stack so far, in bytes; each in steps of 8, the stack's alignment."""
         state = self._state

@@ -29,7 +29,7 @@ class BoundFrame:
 
 @dataclass(frozen=True)
 class StackBound:
-    """`total_bytes` is None where there is no bound, or none is known: `unknown` says why."""
+    """`total_bytes`, in steps of 8 as the peak is, is None where `unknown` says why."""
 
     total_bytes: int | None
     chain: tuple[BoundFrame, ...]
@@ -46,7 +46,7 @@ def stack_bound(
     unknown = tuple(dict.fromkeys(search.unknown))[:_MOST_REASONS]
     if unknown:
         return StackBound(None, (), unknown)
-    return StackBound(sum(frame.frame_bytes for frame in chain), chain, ())
+    return StackBound(_total(chain) + 7 & ~7, chain, ())
 
 
 class _Search:

@@ -10,11 +10,12 @@ import jsonschema
 import pytest
 from sim_images import ENGINES, build, function
 
-from ebnn.sim import Machine
+from ebnn.sim import Machine, load_board
 from ebnn.sim.elf import Elf
 from ebnn.sim.faults import Fault
 from ebnn.sim.stack_frames import StackFrames
 from ebnn.sim.stack_values import Origin
+from ebnn.toolchain.firmware import build_firmware
 
 _SCHEMA = json.loads((Path(__file__).parent.parent / "sim" / "record.schema.json").read_text())
 
@@ -163,3 +164,37 @@ def test_frames_agree_with_the_compilers_debug_information(
             assert state.value(cfa.reg) == (Origin.FRAME, -cfa.offset), hex(pc)
             compared += 1
     assert compared > 80
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("board_name", ["nrf52840-dk", "arduino-zero"])
+def test_the_chain_goes_through_an_exception(tmp_path: Path, board_name: str, engine: str) -> None:
+    source = tmp_path / "program.c"
+    source.write_text("""
+static volatile int ticks;
+void SysTick_Handler(void);
+__attribute__((noipa)) static int deep(int n) { volatile char b[500]; b[n] = 1; return b[0]; }
+void SysTick_Handler(void) { ticks = 1 + deep(3) * 0; }
+__attribute__((noipa)) static int wait(void) {
+    volatile int spins[9] = {0};
+    while (!ticks) { spins[3]++; }
+    return spins[3];
+}
+int main(void) {
+    *(volatile unsigned *)0xE000E014u = 500;
+    *(volatile unsigned *)0xE000E018u = 0;
+    *(volatile unsigned *)0xE000E010u = 7;
+    return wait() > 0 ? 0 : 1;
+}
+""")
+    board = load_board(board_name)
+    elf = build_firmware([source], board, tmp_path / "program.elf")
+    machine = Machine(elf, board=board, engine=engine)
+    assert machine.run() == 0
+    chain = _chain(machine)
+    assert [name for name, _ in chain] == [
+        "Reset_Handler", "main", "wait", "(exception)", "SysTick_Handler", "deep",
+    ]  # fmt: skip
+    assert dict(chain)["(exception)"] >= 32
+    stack = machine.record().to_dict()["memory"]["stack"]
+    assert stack - 8 < sum(size for _, size in chain) <= stack
