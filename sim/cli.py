@@ -52,8 +52,9 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--max-region-cycles", metavar="FUNC=N", action="append", default=[],
                      help="budget for every activation of a function: ebnn_infer=1.6M")  # fmt: skip
     run.add_argument("--timeout", metavar="SECONDS", help="stop after so much time on this machine")
-    run.add_argument("--region", metavar="FUNC", action="append", default=[],
-                     help="measure this function (repeatable; default: ebnn_infer)")  # fmt: skip
+    run.add_argument("--region", metavar="FUNC|START..END", action="append", default=[],
+                     help="measure this function, or from one symbol to another (repeatable; "
+                     "default: ebnn_infer)")  # fmt: skip
     run.add_argument("--call", metavar="FUNC[,ARG...]",
                      help="boot to main, then call this function alone")  # fmt: skip
     run.add_argument("--faults", default="stop", choices=("stop", "deliver"),
@@ -127,7 +128,7 @@ def _run(args: argparse.Namespace) -> int:
         profile=bool(args.profile or args.profile_speedscope or args.profile_collapsed),
     )
     for name in wanted:
-        machine.symbol(name)
+        machine.require_region(name)
     ended: UserError | None = None
     status: int | None = None
     result: int | None = None

@@ -284,7 +284,14 @@ class Elf:
             )
         ]
         functions.sort(key=lambda symbol: (symbol.address, -symbol.size_bytes, symbol.name))
-        return [symbol.address for symbol in functions], functions
+        kept, end = [], 0
+        for symbol in functions:
+            if symbol.is_function:
+                end = max(end, symbol.address + symbol.size_bytes)
+            elif symbol.address < end:
+                continue  # a label inside a function
+            kept.append(symbol)
+        return [symbol.address for symbol in kept], kept
 
     @property
     def functions(self) -> list[Symbol]:

@@ -25,6 +25,7 @@ from .errors import UserError
 from .exception_control import ExceptionControl
 from .fault_delivery import delivery_of
 from .faults import BudgetExceeded, Fault, Place, RamUse
+from .markers import MarkedRegion, marker_symbols
 from .memory_map import MemoryMap
 from .memory_use import check_placement, check_static, static_bytes, static_end
 from .peripherals import (
@@ -194,6 +195,7 @@ class Machine:
         self._semihosting = Semihosting(self._cpu.read, output or sys.stdout, errors or sys.stderr)
         self._call_function = self._engine.add_function(stops.FUNCTION_CALL)
         self._regions: dict[str, int] = {}
+        self._marked: dict[str, MarkedRegion] = {}
         for name in regions:
             self.watch(name)
         self._watch_heap()
@@ -225,14 +227,28 @@ class Machine:
     def watch(self, name: str) -> None:
         """Measure the activations of function `name` from now on; unknown names are ignored.
 
-        Only before the function has run for the first time.
+        `START..END` is the region from one symbol to another, and `name` the one between the
+        labels `name_begin` and `name_end` (markers.py). Only before the code has run for the
+        first time.
         """
-        symbol = self.elf.symbols.get(name)
+        symbols = self.elf.symbols
+        markers = marker_symbols(self.elf, name)
+        if markers is not None and name not in self._marked:
+            if all(marker in symbols for marker in markers):
+                start, end = (symbols[marker].address & ~1 for marker in markers)
+                self._marked[name] = MarkedRegion(self._cpu, self._counting, start, end)
+            return
+        symbol = symbols.get(name)
         if symbol is None or name in self._regions:
             return
         index = self._engine.add_function(stops.FUNCTION_REGION)
         self._regions[name] = index
         self._counting.costs.entries[symbol.address & ~1] = index
+
+    def require_region(self, name: str) -> None:
+        """`UserError` where the image has no such function, or not both markers."""
+        for symbol in marker_symbols(self.elf, name) or (name,):
+            self.elf.symbol(symbol)
 
     def _reset(self) -> None:
         """What the core does at reset: SP and PC from the vector table (ARMv7-M ARM B1.5.5)."""
@@ -315,6 +331,9 @@ class Machine:
 
     def region(self, name: str) -> RegionRun:
         """The last activation of a watched function; `UserError` before it ever returned."""
+        marked = self._marked.get(name)
+        if marked is not None and marked.last is not None:
+            return RegionRun(*marked.last)
         index = self._regions.get(name)
         function = None if index is None else self._engine.function(index)
         if function is None or not function.count:
@@ -715,11 +734,10 @@ class Machine:
         for name, index in self._regions.items():
             samples = self._engine.samples(index)
             if samples:
-                found[name] = {
-                    "count": int(self._engine.function(index).count),
-                    "cycles": spread([cycles for cycles, _ in samples]),
-                    "instructions": spread([instructions for _, instructions in samples]),
-                }
+                found[name] = _region_record(int(self._engine.function(index).count), samples)
+        for name, marked in self._marked.items():
+            if marked.samples:
+                found[name] = _region_record(marked.count, marked.samples)
         return found
 
     @property
@@ -761,3 +779,11 @@ class Machine:
         from .run_record import run_record
 
         return run_record(self)
+
+
+def _region_record(count: int, samples: list[tuple[int, int]]) -> dict[str, Any]:
+    return {
+        "count": count,
+        "cycles": spread([cycles for cycles, _ in samples]),
+        "instructions": spread([instructions for _, instructions in samples]),
+    }
