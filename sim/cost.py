@@ -29,6 +29,8 @@ FLOATING_POINT = "floating point"
 SYSTEM = "system"
 STORE_PENALTY = "store penalty"
 FLASH_WAIT = "flash wait states"
+SPLIT_WIDE = "split instruction"
+FOLDED_IT = "folded it"  # negative: IT instructions that cost nothing
 DUAL_ISSUE = "dual issue"  # negative: instructions that cost nothing
 
 
@@ -101,13 +103,14 @@ def block_cost(
     stalls: Counter[str] = Counter()
     dynamic: list[DynamicCost] = []
     previous = before
+    earlier: Instruction | None = None  # the one before `previous`
     sp: int | None = 0
     lowest_sp = 0
     sp_unknown = False
     for index, instruction in enumerate(instructions):
         # Under the same condition both run; behind another condition's, one of them is skipped.
         ran_before = previous is not None and previous.condition in (None, instruction.condition)
-        costs = _cost(timing, board, instruction, previous if ran_before else None)
+        costs = _cost(timing, board, instruction, previous if ran_before else None, earlier)
         if instruction.condition is None:
             stalls.update(costs)
         else:
@@ -127,13 +130,13 @@ def block_cost(
             sp = None if instruction.stack_change is None else sp + instruction.stack_change
         if sp is None or (instruction.writes >> SP & 1 and instruction.condition is not None):
             sp_unknown, sp = True, None
-        previous = instruction
+        earlier, previous = previous, instruction
     if timing.dual_issue:
         stalls[DUAL_ISSUE] -= _paired(instructions)
     stalls[FLOATING_POINT] -= _overlapped(timing, board, instructions)
     stalls = Counter({cause: count for cause, count in stalls.items() if count})
     last = instructions[-1]
-    taken = _refill(timing, last)
+    taken = _refill(timing, last, instructions[-2] if len(instructions) > 1 else before)
     if last.condition is not None and last.kind in BRANCHES:
         taken += sum(_cost(timing, board, last, None).values())
     first = instructions[0]
@@ -209,16 +212,16 @@ def _is_wide(value: int, is_signed: bool) -> bool:
 
 
 def _cost(
-    timing: Timing, board: BoardTiming, instruction: Instruction, previous: Instruction | None
+    timing: Timing,
+    board: BoardTiming,
+    instruction: Instruction,
+    previous: Instruction | None,
+    earlier: Instruction | None = None,
 ) -> dict[str, int]:
     """Stalls of an instruction that runs, by cause: its cycles are 1 and their sum."""
     kind = instruction.kind
     costs: dict[str, int] = {}
-    pipelined = (
-        previous is not None
-        and previous.kind is Kind.LOAD
-        and not previous.writes & instruction.address_registers
-    )
+    pipelined = previous is not None and _pipelines(previous, instruction)
     if kind is Kind.LOAD:
         costs[MEMORY] = (timing.load_pipelined if pipelined else timing.load) - 1
     elif kind is Kind.STORE:
@@ -240,9 +243,39 @@ def _cost(
     if kind is Kind.DIVIDE:
         costs[DIVIDE] = timing.divide_least - 1
     if previous is not None and previous.kind in _STORES and kind in _ALL_LOADS:
-        costs[STORE_PENALTY] = board.store_penalty_cycles
+        lone = previous.kind is Kind.STORE and not previous.register_offset
+        if lone and earlier is not None and _pipelines(earlier, previous):
+            lone = False
+        wait = timing.load_behind_store if lone else 0
+        costs[STORE_PENALTY] = max(wait, board.store_penalty_cycles)
+    if timing.it_folds and kind is Kind.IT and previous is not None and _carries_it(previous):
+        costs[FOLDED_IT] = -1
+    behind_load = previous is not None and earlier is not None and previous.kind is Kind.LOAD
+    if behind_load and previous is not None and _is_split(previous) and _is_split(instruction):
+        costs[SPLIT_WIDE] = timing.split_wide
     costs[INTERLOCK] = _interlock(timing, instruction, previous)
     return {cause: cycles for cause, cycles in costs.items() if cycles}
+
+
+def _pipelines(load: Instruction, instruction: Instruction) -> bool:
+    """Whether a load or store behind `load` overlaps with it: not where the load makes its address,
+    and not between the code bus, where literals lie, and the bus of the data."""
+    return (
+        load.kind is Kind.LOAD
+        and not load.writes & instruction.address_registers
+        and load.literal == instruction.literal
+    )
+
+
+def _is_split(instruction: Instruction) -> bool:
+    """Whether it is a 32-bit instruction that lies in two words."""
+    return instruction.size == 4 and instruction.address & 2 != 0
+
+
+def _carries_it(previous: Instruction) -> bool:
+    """Whether an IT behind `previous` is folded into it."""
+    is_plain = previous.kind in (Kind.ALU, Kind.HINT)
+    return is_plain and previous.size == 2 and previous.condition is None
 
 
 _PLAIN = {
@@ -256,6 +289,7 @@ _PLAIN = {
     Kind.FP_MULTIPLY_ACCUMULATE: (FLOATING_POINT, "fp_multiply_accumulate"),
     Kind.FP_DIVIDE: (FLOATING_POINT, "fp_divide"),
 }
+_CORE_REGISTERS = 0x7FFF
 _LOADS = (Kind.LOAD, Kind.LOAD_MULTIPLE)
 _ALL_LOADS = (*_LOADS, Kind.POP_PC, Kind.LOAD_PC, Kind.TABLE_BRANCH, Kind.FP_LOAD)
 _STORES = (Kind.STORE, Kind.STORE_MULTIPLE, Kind.FP_STORE)
@@ -294,14 +328,20 @@ def _interlock(timing: Timing, instruction: Instruction, previous: Instruction |
         return 0
     if previous.kind in _LOADS and previous.writes & instruction.address_registers:
         return timing.address_interlock
-    if previous.kind in _RESULTS and previous.writes & instruction.address_registers:
+    computes = previous.kind in _RESULTS or previous.kind is Kind.STORE  # by writing back
+    if computes and previous.writes & instruction.address_registers:
         return timing.result_interlock
     if previous.kind in _FP_RESULTS and previous.fp_writes & instruction.fp_reads:
         return timing.fp_interlock
     return 0
 
 
-def _refill(timing: Timing, last: Instruction) -> int:
+def _refill(timing: Timing, last: Instruction, previous: Instruction | None) -> int:
+    if last.kind is Kind.BRANCH and last.reads & _CORE_REGISTERS:  # CBZ, CBNZ
+        cycles = timing.branch_refill + timing.compare_branch
+        if previous is not None and previous.kind in _RESULTS and previous.writes & last.reads:
+            cycles += timing.compare_branch
+        return cycles
     return {
         Kind.BRANCH: timing.branch_refill,
         Kind.BRANCH_LINK: timing.branch_link,

@@ -53,6 +53,10 @@ class Timing:
     fp_load: int = 1  # and 1 for each word
     fp_interlock: int = 1  # an fp result is used by the next instruction
     dual_issue: bool = False
+    it_folds: bool = False  # IT behind a 16-bit data-processing instruction takes no cycle
+    compare_branch: int = 0  # CBZ, CBNZ taken: beyond B; once more if just computed
+    split_wide: int = 0  # a split 32-bit instruction directly behind a split 32-bit load
+    load_behind_store: int = 0  # a load directly behind an STR that is not behind a load
     # M3 TRM and M4 TRM, exception handling: at most 12 from asserting an interrupt to the handler's
     # first instruction, 12 to return, 6 to tail-chain. For M0 and M0+ only the entry is published.
     exception_entry: int = 12
@@ -108,8 +112,16 @@ M0_PLUS = replace(
 # M3 TRM section 3.3, with the refill P of 1..3 as measured: B 1 + 1, BL 1 + 1, BX 1 + 2,
 # POP with PC 1 + N + 2, LDR PC 2 + 2, TBB 2 + 3. Load/store timings: loads and stores behind a load
 # are pipelined; STR with an immediate offset is 1, with a register offset 2; an address that the
-# instruction before computed costs 1 ("there is no forwarding path for this scenario").
-# That an address just loaded costs 1 is measured: it lowers the mean error on STM32L100.
+# instruction before computed, or wrote back, costs 1 ("there is no forwarding path for this
+# scenario"); a loaded one only keeps the two from being pipelined.
+# Measured on STM32F100 by cmemu's tests (mimuw-distributed-systems-group/cmemu), one instruction
+# sequence each: IT folded into a 16-bit data-processing instruction (control_flow/it_fold, also on
+# the CC2652's M4), CBZ 1 + 2 and one more behind the instruction that computes its register
+# (cbz_deps), no pipelining between code bus and data bus (ldr_two_memories).
+# A load behind a lone STR: M3 TRM, "the impact on timing is only felt if another load or store
+# operation is executed before completion"; jnk0le/random, cortex_m3m4.md; measured on STM32F100.
+# Split loads: same page ("may fail to pipeline correctly if they are not positioned at word aligned
+# boundaries"); that it costs 1, and not at a branch's target, is from the STM32F100 programs.
 M3 = Timing(
     load=2,
     store=1,
@@ -123,7 +135,7 @@ M3 = Timing(
     pop_pc=2,
     table_branch=3,
     unaligned_target=1,
-    address_interlock=1,
+    address_interlock=0,
     result_interlock=1,
     multiply=1,
     multiply_accumulate=2,
@@ -136,6 +148,10 @@ M3 = Timing(
     system=2,
     barrier=4,
     unaligned_access=1,
+    it_folds=True,
+    compare_branch=1,
+    load_behind_store=1,
+    split_wide=1,
 )
 
 # M4 TRM table 3-1: as M3, but every multiply takes 1. Table 7-1: VLDR 1 + N, VMLA 3, VDIV and
@@ -166,4 +182,8 @@ M7 = replace(
     unaligned_target=0,
     fp_multiply_accumulate=1,
     dual_issue=True,
+    it_folds=False,
+    compare_branch=0,
+    load_behind_store=0,
+    split_wide=0,
 )

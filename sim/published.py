@@ -18,8 +18,14 @@ _FOLDER = Path(__file__).parent / "published"
 
 @dataclass(frozen=True)
 class Measurement:
-    """One published figure. `published_cycles` is the mean of `runs` equal parts of a run."""
+    """One published figure. `published_cycles` is the mean of `runs` equal parts of a run.
 
+    `group` is `assembly`; `compiled`, the very binary that ran on the board; `stated`, a count that
+    the author of a routine wrote beside it; or `flash data`, see docs/fidelity.md.
+    """
+
+    board: str
+    group: str
     program: str
     source: str
     runs: int
@@ -39,13 +45,23 @@ class PublishedBoard:
     """The measurements of one core, and the board parameter they were simulated with."""
 
     core: str
-    board: str
+    title: str
     load_after_store_cycles: int
     measurements: tuple[Measurement, ...]
 
     @property
     def error(self) -> ModelError:
-        errors = [abs(one.error_percent) for one in self.measurements]
+        """Of what was measured on boards, without data read from flash."""
+        return self.error_of("assembly", "compiled")
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that have measurements, in order."""
+        return tuple(dict.fromkeys(one.group for one in self.measurements))
+
+    def error_of(self, *groups: str) -> ModelError:
+        """Mean and worst error of the measurements of these groups."""
+        errors = [abs(one.error_percent) for one in self.measurements if one.group in groups]
         return ModelError(sum(errors) / len(errors), max(errors), len(errors))
 
 

@@ -135,6 +135,14 @@ def test_branch_to_a_split_wide_instruction_costs_one_more_on_m3_and_m4() -> Non
         assert _cost(_code(*wide, address=4), core).entry_cycles == 0
 
 
+def test_taken_cbz_costs_three_and_one_more_behind_what_computes_its_register() -> None:
+    cbz, computed = _code(0xB108), _code(0x1C40, 0xB108)  # cbz r0, .+6; adds r0, r0, #1
+    for core in ("m3", "m4"):
+        assert _cost(cbz, core).cycles + _cost(cbz, core).taken_cycles == 3
+        assert _cost(computed, core).cycles + _cost(computed, core).taken_cycles == 5
+        assert _cost(cbz, core).cycles == 1  # not taken
+
+
 def test_falling_into_a_block_keeps_the_pipeline() -> None:
     load, other = _code(0x6808, 0x684A)  # ldr r0, [r1]; ldr r2, [r1, #4]
     assert _cost((other,), "m4").cycles == 2

@@ -121,6 +121,7 @@ def test_firmware_reads_the_models_cycles_from_cyccnt(tmp_path: Path, engine: st
 int measured(void) {
     *(volatile unsigned *)0xE000EDFC |= 1u << 24;
     *(volatile unsigned *)0xE0001000 |= 1;
+    __asm volatile("nop");  // so that the first read does not wait for the store
     unsigned first = *(volatile unsigned *)0xE0001004;
     __asm volatile("nop\\n nop\\n nop\\n nop");
     return (int)(*(volatile unsigned *)0xE0001004 - first);

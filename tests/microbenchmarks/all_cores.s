@@ -40,7 +40,7 @@ loads_pipelined:
         ldr r2, [r1, #4]
         bx lr
 
-@ cycles 7 6 8 8: M3, M4: not pipelined, and 1 of interlock
+@ cycles 7 6 7 7: M3, M4: not pipelined
         .balign 4
         .global load_address_loaded
         .thumb_func
@@ -122,3 +122,34 @@ status:
 barrier:
         dsb
         bx lr
+
+@ cycles 7 6 7 7: M3, M4: the load waits a cycle for the store
+        .balign 4
+        .global load_behind_store
+        .thumb_func
+load_behind_store:
+        str r0, [r1]
+        ldr r2, [r1, #4]
+        bx lr
+
+@ cycles 9 8 8 8: M3, M4: a store that is pipelined behind a load is off the bus in time
+        .balign 4
+        .global load_behind_pipelined_store
+        .thumb_func
+load_behind_pipelined_store:
+        ldr r0, [r1]
+        str r0, [r1]
+        ldr r2, [r1, #4]
+        bx lr
+
+@ cycles 7 6 7 7: M3, M4: a literal comes over the code bus, so the next load is not pipelined
+        .balign 4
+        .global load_behind_literal
+        .thumb_func
+load_behind_literal:
+        ldr r0, literal
+        ldr r2, [r1]
+        bx lr
+        .balign 4
+literal:
+        .word 0

@@ -46,7 +46,7 @@ load_pair:
         ldrd r0, r2, [r1]
         bx lr
 
-@ cycles 6 6: CMP 1, IT 1, a skipped instruction 1
+@ cycles 5 5: CMP 1, IT folded into it, a skipped instruction 1
         .balign 4
         .global it_skipped
         .thumb_func
@@ -54,4 +54,42 @@ it_skipped:
         cmp r0, #0
         it eq
         ldreq r0, [r1]
+        bx lr
+
+@ cycles 6 6: CMP 1, IT 1 behind a 32-bit instruction, a skipped instruction 1
+        .balign 4
+        .global it_behind_wide
+        .thumb_func
+it_behind_wide:
+        cmp.w r0, #0
+        it eq
+        ldreq r0, [r1]
+        bx lr
+
+@ cycles 6 6: 1 each, and 1 for the address that the first writes back
+        .balign 4
+        .global store_written_back_address
+        .thumb_func
+store_written_back_address:
+        str r0, [r1], #4
+        str r0, [r1], #4
+        bx lr
+
+@ cycles 8 8: NOP 1, LDR 2, a pipelined LDR 1, and 1 as both loads lie across words
+        .balign 4
+        .global split_loads
+        .thumb_func
+split_loads:
+        nop
+        ldr.w r0, [r1]
+        ldr.w r2, [r1, #4]
+        bx lr
+
+@ cycles 6 6: the same loads on word boundaries
+        .balign 4
+        .global aligned_loads
+        .thumb_func
+aligned_loads:
+        ldr.w r0, [r1]
+        ldr.w r2, [r1, #4]
         bx lr
