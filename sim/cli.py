@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .cli_annotate import add_annotate_options, annotate
+from .cli_machine import add_machine_options, execute, make_machine
 from .errors import UserError, printable, run_command
 from .files import write_result
 from .sizes import parse_count, parse_size
@@ -30,6 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run an ELF image", epilog=_EPILOG)
     _add_run_options(run)
     _add_profile_options(run)
+    annotated = commands.add_parser(
+        "annotate", help="run an ELF image, then show its code with what each line cost",
+        epilog=_EPILOG,
+    )  # fmt: skip
+    add_annotate_options(annotated)
     boards = commands.add_parser("boards", help="list the boards")
     boards.add_argument("--json", action="store_true", help="as JSON")
     boards.add_argument("--debug", action="store_true", help="show tracebacks of errors")
@@ -37,40 +44,23 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_run_options(run: argparse.ArgumentParser) -> None:
-    run.add_argument("elf", help="a linked ELF image for Cortex-M")
-    run.add_argument(
-        "--board",
-        help="a board's name or TOML file, @PROFILE for another of its "
-        "clocks: nrf52840-dk, stm32f407-discovery@0ws (see `boards`)",
-    )
-    run.add_argument("--core", help="run as this core, e.g. m0+, m4f (default: the board's, or "
-                     "what the image was built for)")  # fmt: skip
-    run.add_argument("--ram", metavar="SIZE", help="only so much RAM exists: 15k, 15360")
+    add_machine_options(run)
     run.add_argument("--flash", metavar="SIZE", help="budget for code and constants")
     run.add_argument("--stack", metavar="SIZE", help="budget for the stack's peak")
-    run.add_argument("--max-cycles", metavar="N", help="stop after so many cycles: 5M")
     run.add_argument("--max-region-cycles", metavar="FUNC=N", action="append", default=[],
                      help="budget for every activation of a function: ebnn_infer=1.6M")  # fmt: skip
-    run.add_argument("--timeout", metavar="SECONDS", help="stop after so much time on this machine")
     run.add_argument("--region", metavar="FUNC|START..END", action="append", default=[],
                      help="measure this function, or from one symbol to another (repeatable; "
                      "default: ebnn_infer)")  # fmt: skip
-    run.add_argument("--call", metavar="FUNC[,ARG...]",
-                     help="boot to main, then call this function alone")  # fmt: skip
-    run.add_argument("--faults", default="stop", choices=("stop", "deliver"),
-                     help="where the firmware faults: end the run there (default), or hand it to "
-                     "the firmware's own handler as the silicon does")  # fmt: skip
     run.add_argument("--map", action="store_true",
                      help="show what lies where in flash and RAM")  # fmt: skip
     run.add_argument("--touched", action="store_true",
                      help="tell which bytes of memory were touched (much slower)")  # fmt: skip
     run.add_argument("--uninitialized", choices=("warn", "error"),
                      help="reads of RAM never written are told, or faults (slower)")  # fmt: skip
-    run.add_argument("--engine", default="auto", choices=("auto", "native", "python"))
     run.add_argument(
         "--json", metavar="FILE", help="write the run record there; - for stdout alone"
     )
-    run.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
 
 def _add_profile_options(run: argparse.ArgumentParser) -> None:
@@ -84,6 +74,8 @@ def _add_profile_options(run: argparse.ArgumentParser) -> None:
 
 def _main(argv: Sequence[str]) -> int:
     args = build_parser().parse_args(argv)
+    if args.command == "annotate":
+        return annotate(args)
     return _boards(args) if args.command == "boards" else _run(args)
 
 
@@ -93,63 +85,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    ram_bytes = parse_size(args.ram, "--ram") if args.ram is not None else None
     flash_bytes = parse_size(args.flash, "--flash") if args.flash is not None else None
     stack_bytes = parse_size(args.stack, "--stack") if args.stack is not None else None
-    max_cycles = (
-        parse_count(args.max_cycles, "--max-cycles") if args.max_cycles is not None else None
-    )
     region_budgets = dict(_region_budget(text) for text in args.max_region_cycles)
-    timeout = _seconds(args.timeout) if args.timeout is not None else None
-
-    from .board import load_board
-    from .core import core_named
-    from .machine import Machine
-
-    board = load_board(args.board) if args.board else None
-    core = core_named(args.core).name if args.core else None
-    call = args.call.split(",") if args.call else None
-    regions = args.region or ["ebnn_infer"]
-    wanted = [*args.region, *region_budgets]
-    machine = Machine(
-        args.elf,
-        board=board,
-        core=core,
-        ram_bytes=ram_bytes,
-        regions=tuple(dict.fromkeys([*regions, *region_budgets, *(call[:1] if call else [])])),
-        engine=args.engine,
-        max_cycles=max_cycles,
-        timeout_seconds=timeout,
-        faults=args.faults,
-        # With the record on stdout the firmware's words go to stderr.
-        output=sys.stderr if args.json == "-" else sys.stdout,
+    regions = [*(args.region or ["ebnn_infer"]), *region_budgets]
+    machine = make_machine(
+        args,
+        regions,
         touched=args.touched,
         uninitialized=args.uninitialized,
         profile=bool(args.profile or args.profile_speedscope or args.profile_collapsed),
     )
-    for name in wanted:
+    for name in [*args.region, *region_budgets]:
         machine.require_region(name)
-    ended: UserError | None = None
-    status: int | None = None
-    result: int | None = None
-    try:
-        if call:
-            arguments = [_integer(text) for text in call[1:]]
-            machine.symbol(call[0])
-            if "main" in machine.elf.symbols and call[0] != "main":
-                machine.run_until("main")
-            result = machine.call(call[0], *arguments)
-        else:
-            status = machine.run()
-    except UserError as error:
-        if error.exit_code == UserError.exit_code:
-            raise
-        ended = error
+    outcome = execute(machine, args)
+    ended = outcome.ended
     failed = _failed_budgets(machine, flash_bytes, stack_bytes, region_budgets)
     code = ended.exit_code if ended else 1 if failed else 0
     record = machine.record()
-    record.data["firmware_exit"] = status
-    record.data["result"] = result
+    record.data["firmware_exit"] = outcome.status
+    record.data["result"] = outcome.result
     record.data["exit"] = code
     record.data["budgets_failed"] = ([str(ended)] if ended and code == 1 else []) + failed
     if args.profile:
@@ -226,23 +181,6 @@ def _region_budget(text: str) -> tuple[str, int]:
     if not equals or not name:
         raise UserError(f"--max-region-cycles {text!r}: write FUNC=N, as in ebnn_infer=1.6M")
     return name, parse_count(budget, "--max-region-cycles")
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e9:
-        raise UserError(f"--timeout {text!r} is not a positive number of seconds")
-    return value
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise UserError(f"--call argument {text!r} is not an integer: write 42 or 0x2a") from None
 
 
 def _boards(args: argparse.Namespace) -> int:

@@ -232,7 +232,7 @@ class Elf:
 
     @cached_property
     def _symbols(self) -> tuple[dict[str, Symbol], list[Symbol]]:
-        """By name; and the functions whose name another symbol got, as static ones may."""
+        """By name; and those that share another's: static functions, and the mapping symbols."""
         table = self._section_table
         found: dict[str, Symbol] = {}
         others: list[Symbol] = []
@@ -262,7 +262,7 @@ class Elf:
             if other is not None and info >> 4 == 0:  # local
                 symbol, other = other, symbol
             found[text] = symbol
-            if other is not None and other.is_function:
+            if other is not None and (other.is_function or text[0] == "$"):
                 others.append(other)
         return found, others
 
@@ -270,7 +270,7 @@ class Elf:
     def _functions(self) -> tuple[list[int], list[Symbol]]:
         code = {section.index for section in self.sections if section.executable}
         named, others = self._symbols
-        symbols = [*named.values(), *others]
+        symbols = [*named.values(), *(other for other in others if other.is_function)]
         known = {symbol.address for symbol in symbols if symbol.is_function}
         functions = [
             symbol
@@ -292,6 +292,16 @@ class Elf:
                 continue  # a label inside a function
             kept.append(symbol)
         return [symbol.address for symbol in kept], kept
+
+    @cached_property
+    def mapping_symbols(self) -> list[tuple[int, bool]]:
+        """Where code (True) or data within it (False) begins, by address (ELF for Arm, 5.5.5)."""
+        named, others = self._symbols
+        return sorted(
+            (symbol.address & ~1, symbol.name[1] == "t")
+            for symbol in [*named.values(), *others]
+            if symbol.name[:2] in ("$t", "$d") and symbol.name[2:3] in ("", ".")
+        )
 
     @property
     def functions(self) -> list[Symbol]:

@@ -1,4 +1,4 @@
-"""Source lines from DWARF, for messages only: reads `.debug_line`, versions 2 to 5.
+"""Source lines from DWARF, for messages and listings: reads `.debug_line`, versions 2 to 5.
 
 Not with a library: files are untrusted, and the libraries' parsers loop as often, and inflate
 compressed sections as far, as a file claims. Here every step consumes bytes of the file, nothing
@@ -16,7 +16,10 @@ from .elf import Elf
 from .errors import printable
 
 _MOST_BYTES = 4 << 20  # of the table are searched: seconds; firmware has far less
-_LNCT_PATH = 1
+_MOST_FILES = 1 << 14
+_MOST_PATH_BYTES = 4 << 20  # of one unit
+_LNCT_PATH, _LNCT_DIRECTORY_INDEX = 1, 2
+_FORM_UDATA = 0x0F
 _FORM_STRING, _FORM_LINE_STRP, _FORM_STRP = 0x08, 0x1F, 0x0E
 # Bytes of the other forms that file tables are made of; None: a ULEB128.
 _FORM_BYTES = {0x0B: 1, 0x05: 2, 0x06: 4, 0x07: 8, 0x0F: None, 0x1E: 16}
@@ -26,38 +29,44 @@ _END_SEQUENCE, _SET_ADDRESS = 1, 2
 _MASK = 0xFFFFFFFF
 
 
-class _Damaged(Exception):
+class Damaged(Exception):
     """The table contradicts itself or the file: no line is known."""
 
 
 def source_line(elf: Elf, address: int) -> tuple[str, int] | None:
     """File name and line of the instruction at `address`, or None without debug information."""
     try:
-        table = elf.section_bytes(".debug_line")[:_MOST_BYTES]
-        position = 0
-        while position + 4 <= len(table):
-            length = int.from_bytes(table[position : position + 4], "little")
-            end = position + 4 + length
-            if length >= 0xFFFFFFF0 or end > len(table):  # 64-bit DWARF: not for 32-bit cores
-                return None
-            found = _Unit(elf, table, position + 4, end).find(address)
+        for program in line_programs(elf):
+            found = program.find(address)
             if found is not None:
                 return found
-            position = end
-    except _Damaged:
+    except Damaged:
         pass
     return None
 
 
+def line_programs(elf: Elf) -> Iterator[LineProgram]:
+    """The program of each compilation unit, up to where the table makes no sense."""
+    table = elf.section_bytes(".debug_line")[:_MOST_BYTES]
+    position = 0
+    while position + 4 <= len(table):
+        length = int.from_bytes(table[position : position + 4], "little")
+        end = position + 4 + length
+        if length >= 0xFFFFFFF0 or end > len(table):  # 64-bit DWARF: not for 32-bit cores
+            return
+        yield LineProgram(elf, table, position + 4, end)
+        position = end
+
+
 @dataclass(slots=True)
-class _Row:
+class Row:
     address: int = 0
     file: int = 1
     line: int = 1
 
 
 @dataclass
-class _Unit:
+class LineProgram:
     """One line number program: `data[position:end]`, behind its length."""
 
     elf: Elf
@@ -71,15 +80,15 @@ class _Unit:
     line_range: int = 1
     opcode_base: int = 1
     argument_counts: bytes = b""
-    row: _Row = field(default_factory=_Row)
+    row: Row = field(default_factory=Row)
 
     def find(self, address: int) -> tuple[str, int] | None:
-        self._read_header()
+        self.read_header()
         tables = self.position
         self.position = self.header_end
-        before: _Row | None = None
+        before: Row | None = None
         start: int | None = None  # of the sequence: 0 where the linker threw the function away
-        for row, ends in self._rows():
+        for row, ends in self.rows():
             if start is None:
                 start = row.address
             if start and before is not None and before.address <= address < row.address:
@@ -90,16 +99,16 @@ class _Unit:
             start = None if ends else start
         return None
 
-    def _read_header(self) -> None:
+    def read_header(self) -> None:
         self.version = self._fixed(2)
         if not 2 <= self.version <= 5:
-            raise _Damaged
+            raise Damaged
         if self.version >= 5:
             self._fixed(2)  # size of addresses and of segment selectors
         header_bytes = self._fixed(4)
         self.header_end = self.position + header_bytes
         if self.header_end > self.end:
-            raise _Damaged
+            raise Damaged
         self.instruction_bytes = self._fixed(1)
         self._fixed(2 if self.version >= 4 else 1)  # operations of a VLIW, and default_is_stmt
         base = self._fixed(1)
@@ -107,33 +116,33 @@ class _Unit:
         self.line_range = self._fixed(1)
         self.opcode_base = self._fixed(1)
         if self.line_range == 0 or self.opcode_base == 0:
-            raise _Damaged
+            raise Damaged
         self.argument_counts = self._bytes(self.opcode_base - 1)
 
-    def _rows(self) -> Iterator[tuple[_Row, bool]]:
+    def rows(self) -> Iterator[tuple[Row, bool]]:
         """The rows of the matrix, each with whether it ends its sequence."""
-        row = _Row()
+        row = Row()
         while self.position < self.end:
             opcode = self._fixed(1)
             if opcode >= self.opcode_base:
                 advance = opcode - self.opcode_base
                 self._advance(row, advance // self.line_range)
                 row.line += self.line_base + advance % self.line_range
-                yield _Row(row.address, row.file, row.line), False
+                yield Row(row.address, row.file, row.line), False
             elif opcode == _EXTENDED:
                 size = self._uleb()
                 stop = self.position + size
                 if size == 0 or stop > self.end:
-                    raise _Damaged
+                    raise Damaged
                 kind = self._fixed(1)
                 if kind == _SET_ADDRESS:
                     row.address = self._fixed(min(size - 1, 8)) & _MASK
                 elif kind == _END_SEQUENCE:
-                    yield _Row(row.address, row.file, row.line), True
-                    row = _Row()
+                    yield Row(row.address, row.file, row.line), True
+                    row = Row()
                 self.position = stop
             elif opcode == _COPY:
-                yield _Row(row.address, row.file, row.line), False
+                yield Row(row.address, row.file, row.line), False
             elif opcode == _ADVANCE_PC:
                 self._advance(row, self._uleb())
             elif opcode == _ADVANCE_LINE:
@@ -148,7 +157,7 @@ class _Unit:
                 for _ in range(self.argument_counts[opcode - 1]):
                     self._uleb()
 
-    def _advance(self, row: _Row, operations: int) -> None:
+    def _advance(self, row: Row, operations: int) -> None:
         row.address = row.address + operations * self.instruction_bytes & _MASK
 
     # --- the file table -------------------------------------------------------------------
@@ -166,21 +175,76 @@ class _Unit:
             for _ in range(3):  # its directory, time and size
                 self._uleb()
             number += 1
-        raise _Damaged
+        raise Damaged
+
+    def paths(self) -> dict[int, str]:
+        """The path of each file by its number, as the compiler was told it or found it.
+
+        Between `read_header` and `rows`. `Damaged` also where they are larger than makes sense.
+        """
+        if self.version >= 5:
+            directories = [name for name, _ in self._listed()]
+            first, files = 0, self._listed()
+        else:
+            directories, first, files = [b"", *iter(self._string, b"")], 1, []
+            while name := self._string():
+                files.append((name, self._uleb()))
+                self._uleb()
+                self._uleb()
+        self.position = self.header_end
+        found: dict[int, str] = {}
+        left = _MOST_PATH_BYTES
+        for number, (name, index) in enumerate(files, first):
+            folder = directories[index] if index < len(directories) else b""
+            if index and self.version >= 5 and directories:
+                folder = _joined(directories[0], folder)
+            path = _joined(folder, name)
+            left -= len(path)
+            if left < 0:
+                raise Damaged
+            found[number] = path.decode("utf-8", "replace")
+        return found
+
+    def _listed(self) -> list[tuple[bytes, int]]:
+        """A version 5 table: of each entry the path and the number of its directory."""
+        forms = [(self._uleb(), self._uleb()) for _ in range(self._fixed(1))]
+        count = self._uleb()
+        if count > _MOST_FILES or (not forms and count):
+            raise Damaged
+        entries = []
+        for _ in range(count):
+            path, folder = b"", 0
+            for content, form in forms:
+                at = self.position
+                value = self._form(form)
+                if content == _LNCT_PATH:
+                    path = value
+                elif content == _LNCT_DIRECTORY_INDEX:
+                    folder = self._number(form, value, at)
+            entries.append((path, folder))
+        return entries
+
+    def _number(self, form: int, value: bytes, position: int) -> int:
+        if form != _FORM_UDATA:
+            return int.from_bytes(value[:8], "little")
+        after, self.position = self.position, position
+        number = self._uleb()
+        self.position = after
+        return number
 
     def _entries(self, wanted: int | None) -> bytes:
         """Step over a version 5 table; the path of entry `wanted`."""
         forms = [(self._uleb(), self._uleb()) for _ in range(self._fixed(1))]
         count = self._uleb()
         if not forms and count:
-            raise _Damaged  # entries of no bytes, as many as it likes
+            raise Damaged  # entries of no bytes, as many as it likes
         for number in range(count):
             for content, form in forms:
                 value = self._form(form)
                 if number == wanted and content == _LNCT_PATH:
                     return value
         if wanted is not None:
-            raise _Damaged
+            raise Damaged
         return b""
 
     def _form(self, form: int) -> bytes:
@@ -192,7 +256,7 @@ class _Unit:
         if form == 0x09:  # a block
             return self._bytes(self._uleb())
         if form not in _FORM_BYTES:
-            raise _Damaged
+            raise Damaged
         size = _FORM_BYTES[form]
         if size is None:
             self._uleb()
@@ -203,7 +267,7 @@ class _Unit:
 
     def _bytes(self, size: int) -> bytes:
         if self.position + size > self.end:
-            raise _Damaged
+            raise Damaged
         self.position += size
         return self.data[self.position - size : self.position]
 
@@ -224,7 +288,7 @@ class _Unit:
             if byte < 0x80:
                 return value
             if shift > 63:
-                raise _Damaged
+                raise Damaged
 
     def _sleb(self) -> int:
         start = self.position
@@ -233,9 +297,13 @@ class _Unit:
         return value - (1 << bits) if value >> (bits - 1) else value
 
 
+def _joined(folder: bytes, name: bytes) -> bytes:
+    return name if not folder or name.startswith(b"/") else folder + b"/" + name
+
+
 def _text(table: bytes, offset: int) -> bytes:
     """The string at `offset`, of at most 4096 bytes."""
     end = table.find(b"\0", offset, offset + 4096)
     if end < 0:
-        raise _Damaged
+        raise Damaged
     return table[offset:end]

@@ -52,6 +52,7 @@ from .stack_usage import read_usage
 from .unaligned import carry_out, decode_access
 
 if TYPE_CHECKING:
+    from .annotate import Annotation
     from .followed_memory import FollowedMemory
     from .profile import Profile
     from .stack_bound import StackBound
@@ -727,6 +728,18 @@ class Machine:
         from .profile import make_profile
 
         return make_profile(self.elf, self._counting)
+
+    def annotate(
+        self, functions: Sequence[str] | None = None, source_folders: Sequence[Path] = ()
+    ) -> Annotation:
+        """What each instruction and source line of `functions` (default: of all that ran) has cost
+        so far; only with `profile=True`. `UserError` without capstone, or for unknown functions.
+        """
+        from .annotate import annotate
+
+        return annotate(
+            self.elf, self._counting, self.profile(), self.read, functions, source_folders
+        )
 
     def regions(self) -> dict[str, dict[str, Any]]:
         """The run record's `regions`: those that have returned at least once."""

@@ -19,6 +19,17 @@ def wide_console() -> Console:
     return Console(highlight=False, width=width)
 
 
+def print_table(console: Console, table: Table) -> None:
+    """Print `table`; for a file without the blanks that rich ends lines with."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        sys.stdout.write(line.rstrip() + "\n")
+
+
 def render_profile(profile: Profile) -> None:
     """Print the functions that took the most cycles themselves, as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -47,4 +58,4 @@ def render_profile(profile: Profile) -> None:
         )
     console = wide_console()
     console.print()
-    console.print(table)
+    print_table(console, table)

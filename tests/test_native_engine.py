@@ -51,7 +51,8 @@ def test_a_compiler_that_warns_more_still_gives_an_engine(warns: bool, tmp_path:
 
 
 def test_the_engine_is_clean_under_sanitizers() -> None:
-    names = ["test_microbenchmarks.py", "test_sim_memory.py", "test_sim_fuzz.py"]
+    names = ["test_microbenchmarks.py", "test_sim_memory.py", "test_sim_profile.py",
+             "test_sim_fuzz.py"]  # fmt: skip
     paths = [str(sanitized.TESTS / name) for name in names]
     done = sanitized.run_tests([*paths, "-k", "native or counts_by_exit_code"])
     assert done.returncode == 0

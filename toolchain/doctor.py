@@ -51,6 +51,7 @@ def examine() -> list[Finding]:
         _native_engine(),
         _host_cc(),
         _package("torch", "training", required=False, extra="train"),
+        _package("capstone", "annotated listings", required=False, extra="annotate"),
         _package("scikit-learn", "the data set digits", required=False, extra="train"),
         _program(
             "qemu-system-arm", "a second opinion on firmware", "apt-get install qemu-system-arm"
