@@ -164,7 +164,9 @@ M4 = replace(
     multiply_long_early=False,
 )
 
-M33 = M4  # no published table; see the module's docstring
+# No published table; see the module's docstring. AES on an RP2350 (jnk0le/cortexm-AES,
+# doc/aes/CM33_details.md) shows no cost of split instructions, and loads that cost less than here.
+M33 = replace(M4, split_wide=0)
 
 # Two instructions a cycle where they do not depend on each other and at most one of them accesses
 # memory, multiplies or branches; branches are predicted.
