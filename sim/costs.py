@@ -19,7 +19,7 @@ from .engine import (
 )
 from .errors import UserError
 from .stack_watches import stack_watches
-from .system_registers import SystemInstruction, system_instruction
+from .system_registers import SystemInstruction, is_load_exclusive, system_instruction
 from .thumb import BRANCHES, LR, Instruction, Kind
 from .thumb_decode import decode, decode_range, it_conditions
 
@@ -59,6 +59,7 @@ class CostModel:
         self.hooked: set[int] = set()
         """Dynamic instructions that have a hook."""
         self._read = read
+        self.loads_exclusive = False  # whether any block had LDREX
         self._remembered = 0  # instructions in `blocks`
 
     def fill(
@@ -84,6 +85,10 @@ class CostModel:
                 f"more than {_MOST_INSTRUCTIONS:,} instructions of code to remember by "
                 f"{address:#010x}: the firmware jumps into the midst of its code over and over"
             )
+        self.loads_exclusive |= any(
+            one.size == 4 and is_load_exclusive(code[one.address - address :])
+            for one in instructions
+        )
         cost = block_cost(self.core, self.board, instructions, before)
         block = CostedBlock(address, instructions, cost, before, before_index is None)
         assert into.index == len(self.blocks)

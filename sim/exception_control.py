@@ -36,6 +36,7 @@ class ExceptionControl:
         changed: hears of every word stored on the private peripheral bus.
         is_memory: whether so many bytes at an address can be read (True) or written (False).
         check_frame: raises what the machine says to a frame of so many bytes at an address.
+        clear_exclusive: makes the next store-exclusive fail.
         place: names the instruction at an address.
     """
 
@@ -49,6 +50,7 @@ class ExceptionControl:
         changed: Callable[[int, int], None],
         is_memory: Callable[[int, int, bool], bool],
         check_frame: Callable[[int, int], None],
+        clear_exclusive: Callable[[], None],
         place: Callable[[int], Place],
     ) -> None:
         is_armv6m = core.architecture == "armv6-m"
@@ -58,6 +60,7 @@ class ExceptionControl:
         self._state: Any = counting.state
         self._engine = counting.engine
         self._check_frame = check_frame
+        self._clear_exclusive = clear_exclusive
         self._place = place
         self._open_calls: list[int] = []  # depths of the call tree at which handlers were entered
         self.exceptions = Exceptions(32 if is_armv6m else 240, priority_bits)
@@ -137,7 +140,6 @@ class ExceptionControl:
         exc_return = pc | 1
         block = self._counting.current_block()
         last = pc if block is None else block.instructions[-1].address
-        place = self._place(last)
         self._engine.jump()
         self._catch_up()
         try:
@@ -145,14 +147,16 @@ class ExceptionControl:
             self._engine.leave_handler()
             number = self.exceptions.next(self.registers.primask)
             if number is not None:  # what is more urgent than the code returned to
-                handler = self._handler(number, place)
+                handler = self._handler(number, last)
                 self.entry.chain(number, exc_return, last)
                 self._close_call()
                 self._open_call()
                 return handler
             pc = self.entry.unstack(exc_return, last)
         except InvalidReturn as error:
-            raise Fault("exception-return", f"invalid exception return: {error}", place) from error
+            raise Fault(
+                "exception-return", f"invalid exception return: {error}", self._place(last)
+            ) from error
         self._close_call()
         self.set_fpu_alert()
         if exc_return & 8 and self.peripherals.words.get(SCR, 0) & SCR_SLEEPONEXIT:
@@ -215,20 +219,21 @@ class ExceptionControl:
         if self._systick.advance(self._counting.cycles):
             self.exceptions.pending.add(SYSTICK)
 
-    def _handler(self, number: int, place: Place) -> int:
+    def _handler(self, number: int, pc: int) -> int:
         try:
             return self.entry.handler(number)
         except ValueError as error:
             name = exception_name(number)
-            raise Fault("no-handler", f"{name} cannot be taken: {error}", place) from error
+            raise Fault(
+                "no-handler", f"{name} cannot be taken: {error}", self._place(pc)
+            ) from error
 
     def _take(self, number: int, return_address: int) -> int:
         self._engine.jump()
-        handler = self._handler(number, self._place(return_address))
-        address, frame_bytes, _ = self.entry.frame()
-        self._check_frame(address, frame_bytes)
-        self.entry.enter(number, handler, return_address)
+        handler = self._handler(number, return_address)
+        self.entry.enter(number, handler, return_address, self._check_frame)
         self._open_call()
+        self._clear_exclusive()
         self.set_fpu_alert()
         return handler
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 from . import unicorn_library as uc
@@ -23,8 +24,12 @@ EXCEPTION = "exception"  # the cause of stalls
 _BASIC_FRAME_BYTES, _EXTENDED_FRAME_BYTES = 0x20, 0x68
 _SPSEL, _FPCA = 2, 4
 _XPSR_FRAME_ALIGNED = 1 << 9
-_XPSR_IT, _XPSR_T = 0x0600FC00, 1 << 24
+_XPSR_IT, _XPSR_T, _CPSR_T = 0x0600FC00, 1 << 24, 1 << 5
+_XPSR_IN_CPSR = 0xF80F0000 | _XPSR_IT  # the flags, GE and the IT state lie at the same bits
 _RETURN_TO_THREAD, _RETURN_TO_PSP, _RETURN_BASIC_FRAME = 1 << 3, 1 << 2, 1 << 4
+_XPSR_EXCEPTION = 0x1FF
+_FRAME = struct.Struct("<8I")
+_FPU_CONTEXT = struct.Struct("<17I")  # s0 to s15, FPSCR
 _FRAME_REGISTERS = (*range(uc.REG_R0, uc.REG_R0 + 4), uc.REG_R0 + 12, uc.REG_LR)
 
 
@@ -58,6 +63,19 @@ class ExceptionEntry:
         self._words = words
         self._is_memory = is_memory
         self._is_armv6m = core.architecture == "armv6-m"
+        self._cpsr = cpu.register(uc.REG_CPSR) & ~_XPSR_IN_CPSR | _CPSR_T  # what never changes
+        self._interrupted = uc.RegisterSet(
+            cpu, (*_FRAME_REGISTERS, uc.REG_SP, uc.REG_XPSR, uc.REG_CONTROL)
+        )
+        # SPSEL and FPCA are cleared while still in thread mode. Unicorn works out the mode anew
+        # only when CPSR is written.
+        mode = uc.REG_XPSR_ALL, uc.REG_CPSR
+        self._entered = uc.RegisterSet(cpu, (uc.REG_SP, uc.REG_CONTROL, *mode, uc.REG_LR))
+        self._fpu = uc.RegisterSet(cpu, (*range(uc.REG_S0, uc.REG_S0 + 16), uc.REG_FPSCR))
+        self._stacks = uc.RegisterSet(cpu, (uc.REG_MSP, uc.REG_PSP))
+        self._returned = uc.RegisterSet(
+            cpu, (uc.REG_MSP, uc.REG_PSP, *mode, uc.REG_CONTROL, *_FRAME_REGISTERS)
+        )
 
     def handler(self, number: int) -> int:
         """What the vector table holds for `number`.
@@ -76,59 +94,51 @@ class ExceptionEntry:
             raise ValueError(f"its vector at {at:#010x} holds {vector:#010x}, no Thumb code")
         return vector & ~1
 
-    def frame(self) -> tuple[int, int, bool]:
-        """Where the next frame goes, its bytes, and whether SP is moved to align it."""
-        has_fp = self.saves_fpu()
-        frame_bytes = _EXTENDED_FRAME_BYTES if has_fp else _BASIC_FRAME_BYTES
-        sp = self._cpu.register(uc.REG_SP)
-        aligns = self._is_armv6m or has_fp or bool(self._words.get(CCR, 0) & CCR_STKALIGN)
-        realigned = aligns and bool(sp & 4)
-        address = sp - frame_bytes & (~7 if aligns else ~3)
-        return address & 0xFFFFFFFF, frame_bytes, realigned
-
-    def saves_fpu(self) -> bool:
-        """Whether the code that runs has a floating-point context (CONTROL.FPCA)."""
-        return (
-            self._core.has_fpu
-            and bool(self._cpu.register(uc.REG_CONTROL) & _FPCA)
-            and bool(self._words.get(FPCCR, 0) & FPCCR_ASPEN)
-        )
-
-    def enter(self, number: int, handler: int, return_address: int) -> None:
+    def enter(
+        self,
+        number: int,
+        handler: int,
+        return_address: int,
+        check_frame: Callable[[int, int], None],
+    ) -> None:
         """Stack the frame and make `number` active; the caller goes on at `handler`.
 
-        The frame must have been checked to be memory.
+        `check_frame` raises where so many bytes at an address can be no frame.
         """
-        cpu, timing = self._cpu, self._core.timing
-        address, frame_bytes, realigned = self.frame()
-        is_thread = cpu.register(uc.REG_IPSR) == 0
-        uses_psp = is_thread and bool(cpu.register(uc.REG_CONTROL) & _SPSEL)
-        xpsr = cpu.register(uc.REG_XPSR) & ~_XPSR_FRAME_ALIGNED
-        words = [cpu.register(one) for one in _FRAME_REGISTERS]
-        words += [return_address, xpsr | (_XPSR_FRAME_ALIGNED if realigned else 0)]
-        cpu.write(address, b"".join(word.to_bytes(4, "little") for word in words))
-        cycles = timing.exception_entry
-        extended = frame_bytes == _EXTENDED_FRAME_BYTES
+        *words, sp, xpsr, control = self._interrupted.read()
+        fpccr = self._words.get(FPCCR, 0)
+        extended = self._core.has_fpu and bool(control & _FPCA and fpccr & FPCCR_ASPEN)
+        frame_bytes = _EXTENDED_FRAME_BYTES if extended else _BASIC_FRAME_BYTES
+        aligns = self._is_armv6m or extended or self._words.get(CCR, 0) & CCR_STKALIGN
+        address = sp - frame_bytes & (0xFFFFFFF8 if aligns else 0xFFFFFFFC)
+        check_frame(address, frame_bytes)
+        is_thread = xpsr & _XPSR_EXCEPTION == 0
+        uses_psp = is_thread and bool(control & _SPSEL)
+        xpsr &= ~_XPSR_FRAME_ALIGNED
+        words += [return_address, xpsr | (_XPSR_FRAME_ALIGNED if aligns and sp & 4 else 0)]
+        self._cpu.write(address, _FRAME.pack(*words))
+        cycles = self._core.timing.exception_entry
         if extended:
             self._words[FPCAR] = address + _BASIC_FRAME_BYTES
-            if self._words[FPCCR] & FPCCR_LSPEN:
-                self._words[FPCCR] |= FPCCR_LSPACT
+            if fpccr & FPCCR_LSPEN:
+                self._words[FPCCR] = fpccr | FPCCR_LSPACT
             else:
                 self._store_fpu()
-                cycles += timing.exception_fpu
-        cpu.set_register(uc.REG_SP, address)
-        cpu.set_register(uc.REG_CONTROL, 0)  # SPSEL 0 and FPCA 0, while still in thread mode
-        self._set_running(number, xpsr & ~_XPSR_IT | _XPSR_T)
-        cpu.set_register(uc.REG_LR, self._exc_return(is_thread, uses_psp, extended))
+                cycles += self._core.timing.exception_fpu
+        self._entered.write(
+            address,
+            0,
+            *self._mode(number, xpsr & ~_XPSR_IT),
+            self._exc_return(is_thread, uses_psp, extended),
+        )
         self._activate(number)
         self._counting.add(EXCEPTION, cycles, return_address)
 
     def chain(self, number: int, exc_return: int, pc: int) -> None:
         """Go from the handler that ends at `pc` to the next without unstacking (tail-chaining)."""
         cpu = self._cpu
-        self._set_running(number, cpu.register(uc.REG_XPSR) & ~_XPSR_IT | _XPSR_T)
-        cpu.set_register(uc.REG_CONTROL, 0)
-        cpu.set_register(uc.REG_LR, exc_return)
+        mode = self._mode(number, cpu.register(uc.REG_XPSR) & ~_XPSR_IT)
+        self._entered.write(cpu.register(uc.REG_SP), 0, *mode, exc_return)
         self._activate(number)
         self._counting.add(EXCEPTION, self._core.timing.tail_chain, pc)
 
@@ -150,7 +160,6 @@ class ExceptionEntry:
         Raises:
             InvalidReturn: such a return cannot be; the state is that of before.
         """
-        cpu = self._cpu
         to_thread = bool(exc_return & _RETURN_TO_THREAD)
         from_psp = bool(exc_return & _RETURN_TO_PSP)
         extended = self._core.has_fpu and not exc_return & _RETURN_BASIC_FRAME
@@ -160,14 +169,13 @@ class ExceptionEntry:
             raise InvalidReturn("a return to thread mode while another exception is active")
         if not to_thread and not self._exceptions.active:
             raise InvalidReturn("a return to handler mode while no exception is active")
-        address = cpu.register(uc.REG_PSP if from_psp else uc.REG_MSP) & ~3
+        msp, psp = self._stacks.read()
+        address = (psp if from_psp else msp) & ~3
         frame_bytes = _EXTENDED_FRAME_BYTES if extended else _BASIC_FRAME_BYTES
         if not self._is_memory(address, frame_bytes, True):
             raise InvalidReturn(f"the frame at {address:#010x} is not in memory")
-        raw = cpu.read(address, _BASIC_FRAME_BYTES)
-        words = [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4)]
-        xpsr = words[7]
-        if to_thread != (xpsr & 0x1FF == 0):
+        *words, return_address, xpsr = _FRAME.unpack(self._cpu.read(address, _BASIC_FRAME_BYTES))
+        if to_thread != (xpsr & _XPSR_EXCEPTION == 0):
             raise InvalidReturn(f"the frame's xPSR {xpsr:#010x} is for the other mode")
         cycles = self._core.timing.exception_return
         if extended:
@@ -179,14 +187,12 @@ class ExceptionEntry:
         sp = address + frame_bytes
         if xpsr & _XPSR_FRAME_ALIGNED:
             sp |= 4
-        cpu.set_register(uc.REG_PSP if from_psp else uc.REG_MSP, sp)
-        self._set_running(xpsr & 0x1FF, xpsr)
+        msp, psp = (msp, sp) if from_psp else (sp, psp)
         control = (_SPSEL if from_psp else 0) | (_FPCA if extended else 0)
-        cpu.set_register(uc.REG_CONTROL, control)
-        for register, value in zip(_FRAME_REGISTERS, words, strict=False):
-            cpu.set_register(register, value)
+        mode = self._mode(xpsr & _XPSR_EXCEPTION, xpsr)
+        self._returned.write(msp, psp, *mode, control, *words)
         self._counting.add(EXCEPTION, cycles, pc)
-        return words[6] & ~1
+        return int(return_address) & ~1
 
     def save_fpu_lazily(self, pc: int) -> None:
         """The handler uses the FPU at `pc`: only now is the interrupted code's context stored."""
@@ -204,11 +210,10 @@ class ExceptionEntry:
         self._exceptions.active.add(number)
         self._exceptions.event = True
 
-    def _set_running(self, number: int, xpsr: int) -> None:
-        """Write IPSR and the flags. Unicorn works out the mode anew only when CPSR is written."""
-        cpu = self._cpu
-        cpu.set_register(uc.REG_XPSR_ALL, xpsr & ~0x1FF | number)
-        cpu.set_register(uc.REG_CPSR, cpu.register(uc.REG_CPSR))
+    def _mode(self, number: int, xpsr: int) -> tuple[int, int]:
+        """xPSR and CPSR for Unicorn, with the flags and IT state of `xpsr`."""
+        xpsr = xpsr & ~_XPSR_EXCEPTION | _XPSR_T | number
+        return xpsr, self._cpsr | xpsr & _XPSR_IN_CPSR
 
     def _exc_return(self, is_thread: bool, uses_psp: bool, extended: bool) -> int:
         value = 0xFFFFFFE1
@@ -225,15 +230,7 @@ class ExceptionEntry:
         return (0xE, 0xF) if self._core.has_fpu else (0xF,)
 
     def _store_fpu(self) -> None:
-        cpu = self._cpu
-        values = [cpu.register(uc.REG_S0 + index) for index in range(16)]
-        values.append(cpu.register(uc.REG_FPSCR))
-        cpu.write(self._words[FPCAR], b"".join(one.to_bytes(4, "little") for one in values))
+        self._cpu.write(self._words[FPCAR], _FPU_CONTEXT.pack(*self._fpu.read()))
 
     def _load_fpu(self, address: int) -> None:
-        cpu = self._cpu
-        raw = cpu.read(address, 17 * 4)
-        words = [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4)]
-        for index in range(16):
-            cpu.set_register(uc.REG_S0 + index, words[index])
-        cpu.set_register(uc.REG_FPSCR, words[16])
+        self._fpu.write(*_FPU_CONTEXT.unpack(self._cpu.read(address, _FPU_CONTEXT.size)))

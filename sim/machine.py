@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
 # LR of a call from outside points here: external RAM, executable and unmapped on every board.
 _RETURN_PAGE, _RETURN_PAGE_BYTES = MEMORY_END, 1024
+_CLEAR_EXCLUSIVE = _RETURN_PAGE + _RETURN_PAGE_BYTES - 8  # code of our own
 # A run comes back every so many cycles to look at the clock and for Ctrl-C: by how long the last
 # ones took, since firmware can make the host work for each cycle (unaligned accesses, registers).
 _FIRST_SLICE_CYCLES, _LARGEST_SLICE_CYCLES = 50_000, 100_000_000
@@ -187,12 +188,14 @@ class Machine:
             self._on_register,
             lambda at, size, is_load: self._memory.why_refused(at, size, is_load) is None,
             self._check_frame,
+            self._clear_exclusive,
             self._place,
         )
         peripherals = self._control.peripherals
         self._cpu.map_callbacks(PPB_START, PPB_BYTES, peripherals.read, peripherals.write)
         self._cpu.map(_RETURN_PAGE, _RETURN_PAGE_BYTES, uc.PROT_READ | uc.PROT_EXEC)
         self._cpu.write(_RETURN_PAGE, b"\xfe\xe7" * (_RETURN_PAGE_BYTES // 2))
+        self._cpu.write(_CLEAR_EXCLUSIVE, b"\xbf\xf3\x2f\x8f\x00\xbe")  # CLREX, BKPT
         self._semihosting = Semihosting(self._cpu.read, output or sys.stdout, errors or sys.stderr)
         self._call_function = self._engine.add_function(stops.FUNCTION_CALL)
         self._regions: dict[str, int] = {}
@@ -564,6 +567,13 @@ class Machine:
             if isinstance(error, Fault):
                 error = Fault("stacking", f"exception frame: {error.reason}", error.place, address)
             raise error
+
+    def _clear_exclusive(self) -> None:
+        """An exception clears the local monitor: a store-exclusive behind it fails. Unicorn
+        has no way but the instruction, which is run here without being counted."""
+        if self._counting.costs.loads_exclusive:
+            self._state.stop = stops.STOP_INTERRUPT
+            self._cpu.run(_CLEAR_EXCLUSIVE)
 
     def _end(self, error: UserError) -> NoReturn:
         """The run is over, badly: keep what the record needs, count only what ran, raise."""

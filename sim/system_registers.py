@@ -83,6 +83,12 @@ def system_instruction(code: bytes) -> SystemInstruction | None:
     return None
 
 
+def is_load_exclusive(code: bytes) -> bool:
+    """Whether `code` starts with LDREX, LDREXB or LDREXH."""
+    first = int.from_bytes(code[:2], "little")
+    return first & 0xFFF0 == 0xE850 or (first & 0xFFF0 == 0xE8D0 and code[2] & 0xE0 == 0x40)
+
+
 def _is_special(special: int) -> bool:
     return special in _NATIVE or special in _OURS
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,8 @@ def load_library() -> Any:
         "uc_mmio_map": [pointer, u64, u64, pointer, pointer, pointer, pointer],
         "uc_reg_read": [pointer, i32, pointer],
         "uc_reg_write": [pointer, i32, pointer],
+        "uc_reg_read_batch": [pointer, pointer, pointer, i32],
+        "uc_reg_write_batch": [pointer, pointer, pointer, i32],
         "uc_emu_start": [pointer, u64, u64, u64, ctypes.c_size_t],
         "uc_emu_stop": [pointer],
         "uc_hook_add": [pointer, pointer, i32, pointer, pointer, u64, u64],
@@ -314,3 +316,28 @@ class Cpu:
 
     def restore_context(self, context: Any) -> None:
         self._check(self.library.uc_context_restore(self.handle, context))
+
+
+class RegisterSet:
+    """Registers of `cpu`, in this order, that are read or written in one go."""
+
+    def __init__(self, cpu: Cpu, numbers: Sequence[int]) -> None:
+        self._cpu = cpu
+        self._count = len(numbers)
+        self._numbers = (ctypes.c_int * self._count)(*numbers)
+        self._values = (ctypes.c_uint32 * self._count)()
+        first = ctypes.addressof(self._values)
+        self._pointers = (ctypes.c_void_p * self._count)(
+            *(first + 4 * index for index in range(self._count))
+        )
+
+    def read(self) -> list[int]:
+        cpu = self._cpu
+        cpu.library.uc_reg_read_batch(cpu.handle, self._numbers, self._pointers, self._count)
+        return list(self._values)
+
+    def write(self, *values: int) -> None:
+        """One after the other, so that a later one finds the earlier ones' effects."""
+        self._values[:] = list(values)
+        cpu = self._cpu
+        cpu.library.uc_reg_write_batch(cpu.handle, self._numbers, self._pointers, self._count)

@@ -677,3 +677,16 @@ def test_a_profile_shows_handlers_below_what_they_interrupted(tmp_path: Path, en
     for name in ("busy", "SysTick_handler"):
         in_stacks = sum(one.cycles for one in profile.stacks() if one.frames[-1] == name)
         assert in_stacks == own[name]
+
+
+@everywhere
+@pytest.mark.parametrize("between", ["nop", "svc #0"])
+def test_an_exception_makes_the_store_exclusive_behind_it_fail(
+    tmp_path: Path, engine: str, between: str
+) -> None:
+    body = f"    ldr r1, =0x20000100\n    ldrex r0, [r1]\n    {between}\n    strex r2, r0, [r1]\n"
+    assembly = _EMPTY_SVC + function("exclusive", body + "    mov r0, r2\n    bx lr\n    .ltorg")
+    machine = machine_of(tmp_path, "m3", engine, _PLAIN_MAIN, assembly)
+    machine.run_until("main")
+    assert machine.call("exclusive") == (between != "nop")
+    assert_explained(machine)
