@@ -78,6 +78,7 @@ class Options:
     call: str | int | None
     other_engine: bool  # run it on the Python engine too, which must end the same
     through_cli: bool
+    follows_memory: bool = False
 
 
 def draw_options(seed: Seed, small_board: Board, random: Random) -> Options:
@@ -97,6 +98,7 @@ def draw_options(seed: Seed, small_board: Board, random: Random) -> Options:
         call=random.choice((None,) * 6 + (random.choice(names), random.getrandbits(32))),
         other_engine=random.random() < 0.2,
         through_cli=random.random() < 0.1,
+        follows_memory=random.random() < 0.1,
     )
 
 
@@ -133,6 +135,8 @@ def _run(path: Path, options: Options, engine: str) -> _End:
             timeout_seconds=_TIMEOUT_SECONDS,
             output=words,
             errors=words,
+            touched=options.follows_memory,
+            uninitialized="warn" if options.follows_memory else None,
         )
         if options.call is None:
             machine.run()

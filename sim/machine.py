@@ -25,7 +25,6 @@ from .errors import UserError
 from .exception_control import ExceptionControl
 from .fault_delivery import delivery_of
 from .faults import BudgetExceeded, Fault, Place, RamUse
-from .markers import MarkedRegion, marker_symbols
 from .memory_map import MemoryMap
 from .memory_use import check_placement, check_static, static_bytes, static_end
 from .peripherals import (
@@ -48,14 +47,15 @@ from .refusals import (
     unprivileged_access,
 )
 from .semihosting import Exit, Semihosting
-from .stack_usage import read_usage
 from .unaligned import carry_out, decode_access
 
 if TYPE_CHECKING:
     from .annotate import Annotation
     from .followed_memory import FollowedMemory
+    from .markers import MarkedRegion
     from .profile import Profile
     from .stack_bound import StackBound
+    from .stack_usage import StackUsage
     from .uninitialized import UninitializedRead
 
 # LR of a call from outside points here: external RAM, executable and unmapped on every board.
@@ -136,7 +136,11 @@ class Machine:
         self.core: Core = core_named(core_name)
         self.board = board or default_board(self.elf, self.core.name)
         check_placement(self.elf, self.board)
-        self._stack_usage = read_usage(self.elf.path)
+        self._stack_usage: dict[str, StackUsage] | None = None
+        if self.elf.path.with_suffix(".su").exists():
+            from .stack_usage import read_usage
+
+            self._stack_usage = read_usage(self.elf.path)
         self.max_cycles = max_cycles
         self.timeout_seconds = timeout_seconds
         self.fault: Fault | None = None
@@ -236,14 +240,20 @@ class Machine:
         first time.
         """
         symbols = self.elf.symbols
-        markers = marker_symbols(self.elf, name)
-        if markers is not None and name not in self._marked:
-            if all(marker in symbols for marker in markers):
-                start, end = (symbols[marker].address & ~1 for marker in markers)
-                self._marked[name] = MarkedRegion(self._cpu, self._counting, start, end)
+        if ".." not in name and (name in symbols or f"{name}_begin" not in symbols):
+            if name in symbols:
+                self._watch_function(name, symbols[name])
             return
-        symbol = symbols.get(name)
-        if symbol is None or name in self._regions:
+        from .markers import MarkedRegion, marker_symbols
+
+        markers = marker_symbols(self.elf, name)
+        if markers is None or name in self._marked or any(m not in symbols for m in markers):
+            return
+        start, end = (symbols[marker].address & ~1 for marker in markers)
+        self._marked[name] = MarkedRegion(self._cpu, self._counting, start, end)
+
+    def _watch_function(self, name: str, symbol: Symbol) -> None:
+        if name in self._regions:
             return
         index = self._engine.add_function(stops.FUNCTION_REGION)
         self._regions[name] = index
@@ -251,6 +261,8 @@ class Machine:
 
     def require_region(self, name: str) -> None:
         """`UserError` where the image has no such function, or not both markers."""
+        from .markers import marker_symbols
+
         for symbol in marker_symbols(self.elf, name) or (name,):
             self.elf.symbol(symbol)
 
