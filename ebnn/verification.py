@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -152,6 +153,10 @@ def verify(
             record["paper"] = {
                 "parameters": program.parameter_bytes,
                 "temporaries": static_bytes + record["memory"]["stack"],
+            }
+            record["inputs"] = {
+                "sha256": hashlib.sha256(samples.tobytes()).hexdigest(),
+                "samples": len(samples),
             }
             record["predictions"] = [int(label) for label in found[0]]
             record["accuracy"] = {

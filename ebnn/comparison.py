@@ -1,0 +1,274 @@
+"""The simulator held against silicon: two run records of one ELF, region by region.
+
+Published figures are compared the same way; for them the simulator's records come along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ebnn.emulation import REGION
+from ebnn.record_file import Record, Region
+from ebnn.sim.errors import UserError
+
+DEFAULT_TOLERANCE_PERCENT = 5.0
+VALIDATED_CORES = ("cortex-m0", "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m4f")
+"""Cores whose cycles are judged by default; of others (M7, M33) no table is published."""
+
+
+@dataclass(frozen=True)
+class RegionComparison:
+    """Cycles of one activation (see `Region.cycles`), simulated and measured.
+
+    `within` is None where the core has no tolerance.
+    """
+
+    name: str
+    count: int
+    simulated_cycles: float
+    measured_cycles: float
+    within: bool | None
+    source: str | None = None
+
+    @property
+    def error_percent(self) -> float:
+        """How much the simulator counts above (+) or below (-) the board."""
+        return 100 * (self.simulated_cycles / self.measured_cycles - 1)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A sample that the board classed otherwise."""
+
+    sample: int
+    simulated: int
+    measured: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A board's record beside the simulator's. `predictions` is how many both records hold, None
+    where one has none; `notes` is what a reader must know to judge the figures."""
+
+    simulated: Record
+    measured: Record
+    tolerance_percent: float | None
+    regions: tuple[RegionComparison, ...]
+    predictions: int | None
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        clock = self.measured.clock_hz
+        at = f", {clock / 1e6:g} MHz" if clock else ""
+        return f"{self.measured.core}: {self.measured.board}{at}"
+
+    @property
+    def mean_percent(self) -> float:
+        """Mean of the regions' errors without their signs."""
+        return sum(abs(one.error_percent) for one in self.regions) / len(self.regions)
+
+    @property
+    def worst_percent(self) -> float:
+        return max(abs(one.error_percent) for one in self.regions)
+
+    @property
+    def passed(self) -> bool:
+        """Every judged region within the tolerance, every prediction the same."""
+        return not self.differences and all(one.within is not False for one in self.regions)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "simulated": self.simulated.path,
+            "measured": self.measured.path,
+            "elf_sha256": self.measured.elf_sha256,
+            "core": self.measured.core,
+            "board": self.measured.board,
+            "clock_hz": self.measured.clock_hz,
+            "tolerance_percent": self.tolerance_percent,
+            "regions": [
+                {
+                    "name": one.name,
+                    "count": one.count,
+                    "measured_cycles": one.measured_cycles,
+                    "simulated_cycles": one.simulated_cycles,
+                    "error_percent": one.error_percent,
+                    "within": one.within,
+                    **({"source": one.source} if one.source else {}),
+                }
+                for one in self.regions
+            ],
+            "mean_percent": self.mean_percent,
+            "worst_percent": self.worst_percent,
+            "predictions": {
+                "compared": self.predictions,
+                "different": [
+                    {"sample": one.sample, "simulated": one.simulated, "measured": one.measured}
+                    for one in self.differences
+                ],
+            },
+            "stack": {
+                "measured": self.measured.stack_bytes,
+                "simulated": self.simulated.stack_bytes,
+            },
+            "notes": list(self.notes),
+            "passed": self.passed,
+        }
+
+
+def compare_all(
+    records: Sequence[Record], tolerance_percent: float | None = None
+) -> list[Comparison]:
+    """Each board's record against the simulator's record of the same ELF, in the order given.
+
+    Raises:
+        UserError: a kind is missing, a board's ELF was not simulated, or `compare` refuses a pair.
+    """
+    boards = [record for record in records if record.kind == "board"]
+    simulated = [record for record in records if record.kind == "sim"]
+    if not boards or not simulated:
+        there, missing = ("simulator", "board") if simulated else ("board", "simulator")
+        raise UserError(
+            f"{', '.join(record.path for record in records)}: only records of a {there}: "
+            f"give one of a {missing} of the same ELF too"
+        )
+    for record in records:
+        if record.is_published:
+            raise UserError(f"{record.path}: published figures have no ELF: see --published")
+    return [compare(_partner(board, simulated), board, tolerance_percent) for board in boards]
+
+
+def _partner(board: Record, simulated: Sequence[Record]) -> Record:
+    same = [one for one in simulated if one.elf_sha256 == board.elf_sha256]
+    if not same:
+        others = ", ".join(f"{one.path} {_elf(one)}" for one in simulated)
+        raise UserError(f"{board.path}: different ELFs: it is of {_elf(board)}, but {others}")
+    if len(same) > 1:
+        here = [one for one in same if board.board in (one.board, _clocked_board(one))]
+        if len(here) != 1:
+            raise UserError(
+                f"{board.path}: {', '.join(one.path for one in same)} are all of its ELF "
+                f"{_elf(board)}: give the one for {board.board}"
+            )
+        return here[0]
+    return same[0]
+
+
+def _clocked_board(record: Record) -> str | None:
+    return record.at_clock.board if record.at_clock else None
+
+
+def _elf(record: Record) -> str:
+    return f"{record.elf_path} (sha256 {str(record.elf_sha256)[:12]})"
+
+
+def compare(
+    simulated: Record, measured: Record, tolerance_percent: float | None = None
+) -> Comparison:
+    """The two records of one ELF, region by region and sample by sample.
+
+    Raises:
+        UserError: they are of different ELFs, cores or inputs, or have nothing to compare.
+    """
+    refuse_different_runs(simulated, measured)
+    if tolerance_percent is None and measured.core in VALIDATED_CORES:
+        tolerance_percent = DEFAULT_TOLERANCE_PERCENT
+    notes: list[str] = []
+    sim_regions, sim_board, sim_clock = _at_the_boards_clock(simulated, measured, notes)
+    if sim_board != measured.board:
+        notes.append(f"board: simulated {sim_board}, measured {measured.board}")
+    if sim_clock != measured.clock_hz and not measured.is_published:
+        notes.append(f"clock: simulated {sim_clock} Hz, measured {measured.clock_hz} Hz")
+    waits = simulated.wait_states, measured.wait_states
+    if sim_board == simulated.board and None not in waits and waits[0] != waits[1]:
+        notes.append(f"flash wait states: simulated {waits[0]}, measured {waits[1]}")
+    regions = []
+    for name, found in measured.regions.items():
+        if name not in sim_regions:
+            notes.append(f"region {name}: not in {simulated.path}")
+            continue
+        simulated_cycles = sim_regions[name].cycles
+        error = 100 * (simulated_cycles / found.cycles - 1)
+        within = None if tolerance_percent is None else abs(error) <= tolerance_percent
+        source = measured.data["regions"][name].get("source") if measured.is_published else None
+        regions.append(
+            RegionComparison(name, found.count, simulated_cycles, found.cycles, within, source)
+        )
+    for name in sorted(sim_regions.keys() - measured.regions.keys()):
+        notes.append(f"region {name}: not in {measured.path}")
+    if not regions:
+        raise UserError(
+            f"{measured.path}: no region in common: it has {_names(measured)}, "
+            f"{simulated.path} has {_names(simulated)}"
+        )
+    if tolerance_percent is None:
+        notes.append(
+            f"cycles of {measured.core} are not judged: no table of them is published; "
+            "--tolerance sets a bound"
+        )
+    compared, differences = _predictions(simulated, measured, notes)
+    return Comparison(
+        simulated, measured, tolerance_percent, tuple(regions), compared, differences, tuple(notes)
+    )
+
+
+def refuse_different_runs(simulated: Record, measured: Record) -> None:
+    """Raise `UserError` where the records cannot be of the same code on the same samples."""
+    pair = f"{simulated.path} and {measured.path}"
+    if simulated.elf_sha256 != measured.elf_sha256:
+        raise UserError(f"{pair}: different ELFs: {_elf(simulated)} and {_elf(measured)}")
+    if simulated.core != measured.core:
+        raise UserError(f"{pair}: different cores: {simulated.core} and {measured.core}")
+    for record in (simulated, measured):
+        if record.fault:
+            raise UserError(f"{record.path}: its run ended in a fault: {record.fault}")
+    hashes = simulated.inputs_sha256, measured.inputs_sha256
+    if None not in hashes and hashes[0] != hashes[1]:
+        raise UserError(
+            f"{pair}: different inputs: sha256 {str(hashes[0])[:12]} and {str(hashes[1])[:12]}"
+        )
+    lengths = [None if r.predictions is None else len(r.predictions) for r in (simulated, measured)]
+    if None not in lengths and lengths[0] != lengths[1]:
+        raise UserError(f"{pair}: different inputs: {lengths[0]} and {lengths[1]} predictions")
+    for name in simulated.regions.keys() & measured.regions.keys():
+        counts = simulated.regions[name].count, measured.regions[name].count
+        # A board may run each sample several times.
+        if max(counts) % min(counts):
+            raise UserError(
+                f"{pair}: different inputs: region {name} ran {counts[0]} and {counts[1]} times"
+            )
+
+
+def _at_the_boards_clock(
+    simulated: Record, measured: Record, notes: list[str]
+) -> tuple[dict[str, Region], str, int | None]:
+    """The simulator's regions with the wait states that the board had, its board and clock."""
+    regions, clocked = dict(simulated.regions), simulated.at_clock
+    if clocked is None or clocked.board != measured.board or REGION not in regions:
+        return regions, simulated.board, simulated.clock_hz
+    notes.append(
+        f"{REGION}: simulated with the wait states of {clocked.board} on the first "
+        f"{clocked.samples} samples"
+    )
+    regions[REGION] = Region(clocked.samples, clocked.cycles)
+    return regions, clocked.board, clocked.clock_hz
+
+
+def _predictions(
+    simulated: Record, measured: Record, notes: list[str]
+) -> tuple[int | None, tuple[Difference, ...]]:
+    if simulated.predictions is None or measured.predictions is None:
+        for record in (simulated, measured):
+            if record.predictions is None and not record.is_published:
+                notes.append(f"predictions were not compared: none in {record.path}")
+        return None, ()
+    both = zip(simulated.predictions, measured.predictions, strict=True)
+    different = [Difference(index, a, b) for index, (a, b) in enumerate(both) if a != b]
+    return len(simulated.predictions), tuple(different)
+
+
+def _names(record: Record) -> str:
+    return ", ".join(record.regions) or "none"
