@@ -17,6 +17,11 @@ DEFAULT_TOLERANCE_PERCENT = 5.0
 VALIDATED_CORES = ("cortex-m0", "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m4f")
 """Cores whose cycles are judged by default; of others (M7, M33) no table is published."""
 
+_NOT_JUDGED = {
+    "stated": "counts that the author wrote beside the routines, not measured on a board",
+    "flash data": "reads of flash are timed, which the published simulation leaves out",
+}
+
 
 @dataclass(frozen=True)
 class RegionComparison:
@@ -64,7 +69,8 @@ class Comparison:
     def title(self) -> str:
         clock = self.measured.clock_hz
         at = f", {clock / 1e6:g} MHz" if clock else ""
-        return f"{self.measured.core}: {self.measured.board}{at}"
+        group = f" ({self.measured.group})" if self.measured.group else ""
+        return f"{self.measured.core}: {self.measured.board}{at}{group}"
 
     @property
     def mean_percent(self) -> float:
@@ -88,6 +94,7 @@ class Comparison:
             "core": self.measured.core,
             "board": self.measured.board,
             "clock_hz": self.measured.clock_hz,
+            **({"group": self.measured.group} if self.measured.group else {}),
             "tolerance_percent": self.tolerance_percent,
             "regions": [
                 {
@@ -174,7 +181,10 @@ def compare(
         UserError: they are of different ELFs, cores or inputs, or have nothing to compare.
     """
     refuse_different_runs(simulated, measured)
-    if tolerance_percent is None and measured.core in VALIDATED_CORES:
+    why_not_judged = _NOT_JUDGED.get(measured.group or "")
+    if why_not_judged is not None:
+        tolerance_percent = None
+    elif tolerance_percent is None and measured.core in VALIDATED_CORES:
         tolerance_percent = DEFAULT_TOLERANCE_PERCENT
     notes: list[str] = []
     sim_regions, sim_board, sim_clock = _at_the_boards_clock(simulated, measured, notes)
@@ -205,10 +215,10 @@ def compare(
             f"{simulated.path} has {_names(simulated)}"
         )
     if tolerance_percent is None:
-        notes.append(
-            f"cycles of {measured.core} are not judged: no table of them is published; "
-            "--tolerance sets a bound"
+        why_not_judged = why_not_judged or (
+            f"no table of {measured.core}'s cycles is published; --tolerance sets a bound"
         )
+        notes.append(f"cycles are not judged: {why_not_judged}")
     compared, differences = _predictions(simulated, measured, notes)
     return Comparison(
         simulated, measured, tolerance_percent, tuple(regions), compared, differences, tuple(notes)

@@ -90,7 +90,9 @@ def to_svg(found: Sequence[Comparison]) -> str:
                 _add(point, "title", f"{region.name}: {region.error_percent:+.2f} %")
         at = _TOP + 12 + _LEGEND_STEP * index
         _add(svg, "circle", cx=_RIGHT + 22, cy=at - 4, r=4, fill=colour)
-        for line, text in enumerate((one.measured.core, *_wrapped(one.measured.board))):
+        group = f", {one.measured.group}" if one.measured.group else ""
+        names = (one.measured.core + group, *_wrapped(one.measured.board))
+        for line, text in enumerate(names):
             _add(svg, "text", text, x=_RIGHT + 32, y=at + 14 * line)
     return ElementTree.tostring(svg, encoding="unicode") + "\n"
 

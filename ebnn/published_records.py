@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from ebnn.record_file import Record, record_of
@@ -12,62 +13,54 @@ from ebnn.sim.record import SCHEMA
 
 
 def published_records() -> list[tuple[Record, Record]]:
-    """For each board with published figures: the simulator's record, and the board's."""
-    return [
-        (
-            record_of(_simulated(board), f"simulator on {board.core}"),
-            record_of(_measured(board), f"published for {board.board}"),
-        )
-        for board in published_boards().values()
-    ]
+    """For each board and group of published figures: the simulator's record, and the board's."""
+    pairs = []
+    for published in published_boards().values():
+        parts = dict.fromkeys((one.board, one.group) for one in published.measurements)
+        for board, group in parts:
+            found = [
+                one for one in published.measurements if (one.board, one.group) == (board, group)
+            ]
+            head = _head(published, board, group)
+            measured = {**head, "kind": "board", "regions": _regions(found, is_simulated=False)}
+            simulated = {
+                **head,
+                "kind": "sim",
+                "model": {
+                    "version": MODEL_VERSION,
+                    "wait_states": 0,
+                    "store_penalty_cycles": published.load_after_store_cycles,
+                    "error": None,
+                },
+                "regions": _regions(found, is_simulated=True),
+            }
+            name = f"{board}, {group}"
+            pairs.append((record_of(simulated, f"simulated: {name}"), record_of(measured, name)))
+    return pairs
 
 
-def _named(board: PublishedBoard) -> list[tuple[str, Measurement]]:
-    """The measurements by name; two of one name are told apart by their source."""
-    names = Counter(one.program for one in board.measurements)
-    return [
-        (one.program if names[one.program] == 1 else f"{one.program} ({one.source})", one)
-        for one in board.measurements
-    ]
-
-
-def _measured(board: PublishedBoard) -> dict[str, Any]:
+def _head(published: PublishedBoard, board: str, group: str) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "kind": "board",
         "published": True,
-        "core": board.core,
-        "board": board.board,
-        "regions": {
-            name: {
-                "count": one.runs,
-                "cycles": {"mean": one.published_cycles},
-                "source": one.source,
-            }
-            for name, one in _named(board)
-        },
+        "group": group,
+        "core": published.core,
+        "board": board,
     }
 
 
-def _simulated(board: PublishedBoard) -> dict[str, Any]:
+def _regions(found: Sequence[Measurement], is_simulated: bool) -> dict[str, Any]:
+    names = Counter(one.program for one in found)
     return {
-        "schema": SCHEMA,
-        "kind": "sim",
-        "published": True,
-        "core": board.core,
-        "board": board.board,
-        "model": {
-            "version": MODEL_VERSION,
-            "wait_states": 0,
-            "store_penalty_cycles": board.load_after_store_cycles,
-            "error": None,
-        },
-        "regions": {
-            name: {
-                "count": one.runs,
-                "cycles": {"mean": (one.simulated_cycles + one.harness_cycles) / one.runs},
-                "source": one.source,
-            }
-            for name, one in _named(board)
-        },
+        # Two programs of one name are told apart by their source.
+        one.program if names[one.program] == 1 else f"{one.program} ({one.source})": {
+            "count": one.runs,
+            "cycles": {
+                "mean": (one.simulated_cycles + one.harness_cycles) / one.runs
+                if is_simulated
+                else one.published_cycles
+            },
+            "source": one.source,
+        }
+        for one in found
     }

@@ -61,6 +61,7 @@ class Record:
     fault: str | None = None
     at_clock: AtClock | None = None
     is_published: bool = False
+    group: str | None = None  # of published figures: `Measurement.group`
     data: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -122,6 +123,7 @@ def record_of(data: object, path: str) -> Record:
         fault=fault.get("message", str) if fault else None,
         at_clock=_at_clock(top.find_table("at_clock")),
         is_published=is_published,
+        group=top.find("group", str),
         data=top.data,
     )
 
