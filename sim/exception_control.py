@@ -120,9 +120,10 @@ class ExceptionControl:
             self._nvic.reset_requested = False
             self._engine.jump()
             raise Fault("reset", "asks for a reset (AIRCR.SYSRESETREQ)", self._place(pc))
-        number = self.exceptions.next(self.registers.primask)
-        if number is not None:
-            pc = self._take(number, pc)
+        if self.exceptions.pending:
+            number = self.exceptions.next(self.registers.primask)
+            if number is not None:
+                pc = self._take(number, pc)
         self.review()
         return pc
 

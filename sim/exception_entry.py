@@ -21,7 +21,7 @@ from .peripherals import (
 )
 
 EXCEPTION = "exception"  # the cause of stalls
-_BASIC_FRAME_BYTES, _EXTENDED_FRAME_BYTES = 0x20, 0x68
+BASIC_FRAME_BYTES, _EXTENDED_FRAME_BYTES = 0x20, 0x68
 _SPSEL, _FPCA = 2, 4
 _XPSR_FRAME_ALIGNED = 1 << 9
 _XPSR_IT, _XPSR_T, _CPSR_T = 0x0600FC00, 1 << 24, 1 << 5
@@ -108,7 +108,7 @@ class ExceptionEntry:
         *words, sp, xpsr, control = self._interrupted.read()
         fpccr = self._words.get(FPCCR, 0)
         extended = self._core.has_fpu and bool(control & _FPCA and fpccr & FPCCR_ASPEN)
-        frame_bytes = _EXTENDED_FRAME_BYTES if extended else _BASIC_FRAME_BYTES
+        frame_bytes = _EXTENDED_FRAME_BYTES if extended else BASIC_FRAME_BYTES
         aligns = self._is_armv6m or extended or self._words.get(CCR, 0) & CCR_STKALIGN
         address = sp - frame_bytes & (0xFFFFFFF8 if aligns else 0xFFFFFFFC)
         check_frame(address, frame_bytes)
@@ -119,7 +119,7 @@ class ExceptionEntry:
         self._cpu.write(address, _FRAME.pack(*words))
         cycles = self._core.timing.exception_entry
         if extended:
-            self._words[FPCAR] = address + _BASIC_FRAME_BYTES
+            self._words[FPCAR] = address + BASIC_FRAME_BYTES
             if fpccr & FPCCR_LSPEN:
                 self._words[FPCCR] = fpccr | FPCCR_LSPACT
             else:
@@ -171,10 +171,10 @@ class ExceptionEntry:
             raise InvalidReturn("a return to handler mode while no exception is active")
         msp, psp = self._stacks.read()
         address = (psp if from_psp else msp) & ~3
-        frame_bytes = _EXTENDED_FRAME_BYTES if extended else _BASIC_FRAME_BYTES
+        frame_bytes = _EXTENDED_FRAME_BYTES if extended else BASIC_FRAME_BYTES
         if not self._is_memory(address, frame_bytes, True):
             raise InvalidReturn(f"the frame at {address:#010x} is not in memory")
-        *words, return_address, xpsr = _FRAME.unpack(self._cpu.read(address, _BASIC_FRAME_BYTES))
+        *words, return_address, xpsr = _FRAME.unpack(self._cpu.read(address, BASIC_FRAME_BYTES))
         if to_thread != (xpsr & _XPSR_EXCEPTION == 0):
             raise InvalidReturn(f"the frame's xPSR {xpsr:#010x} is for the other mode")
         cycles = self._core.timing.exception_return
@@ -182,7 +182,7 @@ class ExceptionEntry:
             if self._words[FPCCR] & FPCCR_LSPACT:
                 self._words[FPCCR] &= ~FPCCR_LSPACT
             else:
-                self._load_fpu(address + _BASIC_FRAME_BYTES)
+                self._load_fpu(address + BASIC_FRAME_BYTES)
                 cycles += self._core.timing.exception_fpu
         sp = address + frame_bytes
         if xpsr & _XPSR_FRAME_ALIGNED:

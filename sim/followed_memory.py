@@ -14,7 +14,7 @@ from .engine_native import find_library
 from .errors import UserError
 from .faults import Fault, Place
 from .memory_use import static_end
-from .memory_watch import KNOWN, MemoryWatch
+from .memory_watch import KNOWN, WRITTEN, MemoryWatch
 from .thumb_targets import Read
 from .touched import touched
 from .uninitialized import UninitializedRead, UninitializedReads
@@ -83,6 +83,10 @@ class FollowedMemory:
     def uninitialized(self) -> list[UninitializedRead]:
         """In the order in which the run came to them."""
         return list(self._reads.reports.values())
+
+    def stored_by_core(self, address: int, size_bytes: int) -> None:
+        """The core itself stored there: an exception's frame."""
+        self.watch.mark(address, size_bytes, WRITTEN)
 
     def touched(self, ram_end: int) -> dict[str, Any]:
         """See `touched.touched`."""

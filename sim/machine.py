@@ -23,6 +23,7 @@ from .elf import Elf, Symbol
 from .engine import native_library
 from .errors import UserError
 from .exception_control import ExceptionControl
+from .exception_entry import BASIC_FRAME_BYTES
 from .fault_delivery import delivery_of
 from .faults import BudgetExceeded, Fault, Place, RamUse
 from .memory_map import MemoryMap
@@ -579,6 +580,8 @@ class Machine:
             if isinstance(error, Fault):
                 error = Fault("stacking", f"exception frame: {error.reason}", error.place, address)
             raise error
+        if self._followed:
+            self._followed.stored_by_core(address, BASIC_FRAME_BYTES)
 
     def _clear_exclusive(self) -> None:
         """An exception clears the local monitor: a store-exclusive behind it fails. Unicorn

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from . import unicorn_library as uc
 from .exceptions import Exceptions
@@ -56,6 +57,7 @@ _HINTS = {
 }
 
 
+@lru_cache(maxsize=256)
 def system_instruction(code: bytes) -> SystemInstruction | None:
     """The instruction that `code` (2 or 4 bytes) is; None for all others."""
     first = int.from_bytes(code[:2], "little")

@@ -690,3 +690,15 @@ def test_an_exception_makes_the_store_exclusive_behind_it_fail(
     machine.run_until("main")
     assert machine.call("exclusive") == (between != "nop")
     assert_explained(machine)
+
+
+@everywhere
+def test_the_core_writes_the_frame_in_the_touched_bytes(tmp_path: Path, engine: str) -> None:
+    written = []
+    for body in ("nop", "svc #0"):
+        assembly = _EMPTY_SVC + function("main", f"    {body}\n    movs r0, #0\n    bx lr")
+        machine = machine_of(tmp_path, "m3", engine, "void unused(void) {}", assembly, touched=True)
+        machine.run()
+        memories = machine.record().to_dict()["memory"]["touched"]["memories"]
+        written.append(next(one["written"] for one in memories if one["name"] == "ram"))
+    assert written[1] - written[0] == 32 - 8  # 8 bytes of it are written again later
