@@ -138,7 +138,8 @@ class Counting:
             taken = {c.address for c in block.cost.dynamic}
             taken |= {one.address for one in block.instructions if self.costs.system(one)}
             watches = stack_watches(block.instructions, taken)
-            record.lowest_sp = watches[address]
+            record.lowest_sp = watches[address].lowest_sp
+            record.same_stack = watches[address].same_stack
         elif all(cost.kind == "executed" for cost in costs):
             record.kind = stops.KIND_EXECUTED
             record.cycles = costs[0].extra_cycles

@@ -216,15 +216,16 @@ static void open_frame(engine *e, uint32_t index) {
     e->watched_return = f->return_address;
 }
 
-/* Code at `address` takes SP, now at `sp`, down by -`change` bytes. Nonzero when that is too far.
- */
-static int follow_sp(engine *e, uint32_t sp, int32_t change, uint32_t address) {
+/* Code at `address` takes SP, now at `sp`, down by -`change` bytes; `same_stack` where SP was
+ * computed from itself. Nonzero when that is too far. */
+static int follow_sp(engine *e, uint32_t sp, int32_t change, uint32_t address,
+                     uint32_t same_stack) {
     uint32_t lowest = sp + (uint32_t)change;
     if (lowest > sp) {
         lowest = 0; /* wrapped around: certainly below the floor */
     }
-    /* An SP that starts below the floor is another stack: part of static data, or of the heap. */
-    if (lowest < e->lowest_sp && sp >= e->stack_floor && sp <= e->stack_top) {
+    /* Else an SP that starts below the floor is another stack: part of static data or the heap. */
+    if (lowest < e->lowest_sp && (sp >= e->stack_floor || same_stack) && sp <= e->stack_top) {
         e->lowest_sp = lowest;
         e->lowest_sp_address = address;
         if (e->deeper != NULL) {
@@ -241,7 +242,7 @@ static int follow_sp(engine *e, uint32_t sp, int32_t change, uint32_t address) {
 static int follow_stack(engine *e, const block *b) {
     e->sp_unknown = (b->flags & FLAG_STACK_AFTER) != 0;
     return follow_sp(e, read_register(e, REGISTER_SP), (b->flags & FLAG_STACK) ? b->lowest_sp : 0,
-                     b->address);
+                     b->address, 0);
 }
 
 /* Everything that is not just adding up. On return the block has been counted, or the run stops
@@ -394,7 +395,7 @@ void ebnn_on_instruction(void *uc, uint64_t address, uint32_t size, void *user) 
         }
     } else if (i->kind == KIND_STACK) {
         /* Behind an instruction that changes SP by an unknown amount, in the same block. */
-        (void)follow_sp(e, read_register(e, REGISTER_SP), i->lowest_sp, i->address);
+        (void)follow_sp(e, read_register(e, REGISTER_SP), i->lowest_sp, i->address, i->same_stack);
         return;
     } else {
         uint32_t first = read_register(e, i->dividend);

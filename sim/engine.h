@@ -149,6 +149,7 @@ typedef struct {
     uint32_t least_cycles, most_cycles; /* division: bounds; the static cost is least_cycles */
     uint32_t executed_cycles; /* of a conditional division or multiply: beyond being skipped */
     int32_t lowest_sp;        /* KIND_STACK: reached from here to the end of the block; <= 0 */
+    uint32_t same_stack;      /* KIND_STACK: SP was computed from SP, as alloca does */
     uint64_t count, extra;
 } instruction;
 

@@ -99,6 +99,7 @@ class Instruction(ctypes.Structure):
         ("most_cycles", _u32),
         ("executed_cycles", _u32),
         ("lowest_sp", _i32),
+        ("same_stack", _u32),
         ("count", _u64),
         ("extra", _u64),
     )

@@ -86,6 +86,7 @@ class Instruction:
     most_cycles: int = 0
     executed_cycles: int = 0
     lowest_sp: int = 0
+    same_stack: int = 0
     count: int = 0
     extra: int = 0
 
@@ -354,11 +355,12 @@ class PythonEngine:
         change = block.lowest_sp if block.flags & stops.FLAG_STACK else 0
         return self._follow_sp(change, block.address)
 
-    def _follow_sp(self, change: int, address: int) -> bool:
+    def _follow_sp(self, change: int, address: int, same_stack: int = 0) -> bool:
         state = self.state
         sp = self._cpu.register(REG_SP)
         lowest = max(sp + change, 0)
-        if lowest < state.lowest_sp and state.stack_floor <= sp <= state.stack_top:
+        is_this_stack = (sp >= state.stack_floor or same_stack) and sp <= state.stack_top
+        if lowest < state.lowest_sp and is_this_stack:
             state.lowest_sp, state.lowest_sp_address = lowest, address
             if self._deeper is not None:
                 self._deeper(address)
@@ -427,7 +429,7 @@ class PythonEngine:
             self._stop(stops.STOP_ILLEGAL, address)
             return
         if found.kind == stops.KIND_STACK:
-            self._follow_sp(found.lowest_sp, address)
+            self._follow_sp(found.lowest_sp, address, found.same_stack)
             return
         if found.kind == stops.KIND_EXECUTED:
             extra = found.cycles

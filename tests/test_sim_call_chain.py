@@ -8,11 +8,11 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from sim_images import ENGINES, build, function
+from sim_images import ENGINES, assert_explained, build, function
 
 from ebnn.sim import Machine, load_board
 from ebnn.sim.elf import Elf
-from ebnn.sim.faults import Fault
+from ebnn.sim.faults import Fault, RamExceeded
 from ebnn.sim.stack_frames import StackFrames
 from ebnn.sim.stack_values import Origin
 from ebnn.toolchain.firmware import build_firmware
@@ -198,3 +198,40 @@ int main(void) {
     assert dict(chain)["(exception)"] >= 32
     stack = machine.record().to_dict()["memory"]["stack"]
     assert stack - 8 < sum(size for _, size in chain) <= stack
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("core", ["m0plus", "m3"])
+@pytest.mark.parametrize("optimize", ["-O0", "-O2"])
+def test_an_alloca_that_leaps_into_static_data_is_caught(
+    tmp_path: Path, core: str, engine: str, optimize: str
+) -> None:
+    code = """
+char buffer[65000];
+__attribute__((noipa)) int variable(int n) {
+    volatile char b[n]; b[0] = 1; b[n - 1] = 2; return b[0]; }
+int main(void) { buffer[0] = 1; return variable(2000) + buffer[0]; }
+"""
+    machine = Machine(build(tmp_path, core, code, optimize=optimize), core=core, engine=engine)
+    with pytest.raises((Fault, RamExceeded), match="in variable"):
+        machine.run()
+    assert _chain(machine)[-1][0] == "variable"
+    assert machine.ram_use().stack > 2000
+    assert_explained(machine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("core", ["m0plus", "m3"])
+def test_another_stack_in_static_data_is_none_of_this_one(
+    tmp_path: Path, core: str, engine: str
+) -> None:
+    body = (
+        "    push {r4, lr}\n    mov r4, sp\n    ldr r0, =other + 512\n    mov sp, r0\n"
+        "    push {r1, r2}\n    bl 1f\n    mov sp, r4\n    movs r0, #0\n    pop {r4, pc}\n"
+        "1:  sub sp, #64\n    add sp, #64\n    bx lr\n    .ltorg\n    .comm other, 1024"
+    )
+    machine = Machine(
+        build(tmp_path, core, "int unused;", function("main", body)), core=core, engine=engine
+    )
+    assert machine.run() == 0
+    assert machine.record().to_dict()["memory"]["stack"] == 8
