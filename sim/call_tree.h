@@ -4,8 +4,8 @@
 
 #include "engine.h"
 
-#define MAX_NODES (1u << 17)
-#define MAX_NODE_DEPTH 256u
+#define MAX_NODES (1u << 14)
+#define MAX_NODE_DEPTH 128u
 #define MAX_OPEN_CALLS (1u << 20)
 #define NO_FUNCTION 0u /* code that no symbol names */
 #define NO_CODE UINT32_MAX

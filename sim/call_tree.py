@@ -18,8 +18,8 @@ NO_FUNCTION = 0
 NO_CODE = 0xFFFFFFFF
 OVERFLOW = 1
 """Index of the node that what has too long a chain of callers hangs from."""
-MAX_NODES = 1 << 17
-MAX_NODE_DEPTH = 256
+MAX_NODES = 1 << 14
+MAX_NODE_DEPTH = 128
 MAX_OPEN_CALLS = 1 << 20
 
 

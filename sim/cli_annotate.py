@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from .cli_machine import add_machine_options, execute, make_machine
-from .disassembly import check_capstone
 from .errors import UserError, printable
 from .files import write_result
 
@@ -39,6 +38,7 @@ def annotate(args: argparse.Namespace) -> int:
     if args.all and args.function:
         raise UserError("give --function or --all, not both")
     from .annotate import check_functions, hottest
+    from .disassembly import check_capstone
 
     folders = [Path(folder) for folder in args.source]
     for folder in folders:

@@ -139,15 +139,22 @@ def _inclusive(nodes: list[CallNode]) -> dict[tuple[int, int], int]:
     total = [node.cycles for node in nodes]
     for index in range(len(nodes) - 1, 0, -1):
         total[nodes[index].parent] += total[index]
+    children: dict[int, list[int]] = defaultdict(list)
+    for index, node in enumerate(nodes[1:], 1):
+        children[node.parent].append(index)
     found: dict[tuple[int, int], int] = defaultdict(int)
-    for index, node in enumerate(nodes):
-        if index <= OVERFLOW:
+    above: Counter[tuple[int, int]] = Counter()  # activations that the walk is inside of
+    ahead = [(index, False) for index in children[0]]
+    while ahead:
+        index, is_done = ahead.pop()
+        key = _key(nodes[index])
+        above[key] += -1 if is_done else 1
+        if is_done:
             continue
-        up = node.parent
-        while up and _key(nodes[up]) != _key(node):
-            up = nodes[up].parent
-        if not up:
-            found[_key(node)] += total[index]
+        if above[key] == 1 and index != OVERFLOW:
+            found[key] += total[index]
+        ahead.append((index, True))
+        ahead += [(child, False) for child in children[index]]
     return found
 
 

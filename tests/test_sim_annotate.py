@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 from sim_images import CORES, ENGINES, build, function
@@ -267,6 +268,21 @@ def test_the_command_writes_json(
     lines = [row for one in data["functions"] for row in one["lines"]]
     assert any(row["text"] and "a * a" in row["text"] for row in lines)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_damaged_lines_leave_the_listing_whole(image: Path, tmp_path: Path) -> None:
+    data = image.read_bytes()
+    table = Elf(image).section_bytes(".debug_line")
+    start = data.index(table)
+    random = Random(1)
+    for _ in range(25):
+        mutant = bytearray(data)
+        for _ in range(random.choice([1, 4, 16])):
+            mutant[start + random.randrange(len(table))] = random.choice([0, 0xFF, 0x80, 1])
+        elf = tmp_path / "mutant.elf"
+        elf.write_bytes(mutant)
+        machine, annotation = _annotated(elf)
+        _assert_whole(machine, annotation)
 
 
 @pytest.mark.parametrize(

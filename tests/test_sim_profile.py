@@ -13,6 +13,7 @@ import pytest
 from sim_images import CORES, ENGINES, build, function
 
 from ebnn.sim import Machine, load_board
+from ebnn.sim.call_tree import MAX_NODE_DEPTH, MAX_NODES
 from ebnn.sim.cli import main
 from ebnn.sim.cost import FLASH_WAIT
 from ebnn.sim.errors import UserError
@@ -148,6 +149,43 @@ def test_recursion_is_in_the_inclusive_cycles_once(engine: str, tmp_path: Path) 
     stacks = _stacks(profile)
     assert stacks["reset;main;count"] == stacks["reset;main;count;count"] == 12
     assert stacks["reset;main;count;count;count"] == 10
+
+
+def test_chains_too_long_to_keep_are_folded(tmp_path: Path) -> None:
+    program = """
+    __attribute__((noipa)) int inner(int n);
+    __attribute__((noipa)) int outer(int n) { return n ? inner(n - 1) + 1 : 0; }
+    __attribute__((noipa)) int inner(int n) { return n ? outer(n - 1) + 2 : 1; }
+    int main(void) { return outer(401) & 1; }
+    """
+    elf = build(tmp_path, "m4", program)
+    profile = _profiled(elf)
+    assert (_named(profile)["outer"].calls, _named(profile)["inner"].calls) == (201, 201)
+    assert max(len(stack.frames) for stack in profile.stacks()) == MAX_NODE_DEPTH
+    both = _named(profile)["outer"].self_cycles + _named(profile)["inner"].self_cycles
+    assert _named(profile)["outer"].inclusive_cycles == both
+    assert _profiled(elf, "python") == profile
+
+
+def test_chains_too_many_to_keep_are_folded(tmp_path: Path) -> None:
+    program = """
+    __attribute__((noipa)) void left(int n);
+    __attribute__((noipa)) void right(int n) { if (n) { left(n - 1); right(n - 1); } }
+    __attribute__((noipa)) void left(int n) { if (n) { left(n - 1); right(n - 1); } }
+    __attribute__((noipa)) void leaf(void) { }
+    __attribute__((noipa)) void late(void) { leaf(); }
+    int main(void) { left(14); late(); return 0; }
+    """
+    elf = build(tmp_path, "m4", program, optimize="-O1")
+    profile = _profiled(elf)
+    assert _named(profile)["left"].calls + _named(profile)["right"].calls == 2**15 - 1
+    assert MAX_NODES <= len(profile.nodes) < MAX_NODES + 10
+    assert "(deeper calls);late" in _stacks(profile)
+    own = {one.name: one.self_cycles for one in profile.functions}
+    for name in own:
+        stacks = [stack.cycles for stack in profile.stacks() if stack.frames[-1] == name]
+        assert sum(stacks) == own[name], name
+    assert _profiled(elf, "python") == profile
 
 
 @pytest.mark.parametrize("engine", ENGINES)
