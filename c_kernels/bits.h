@@ -2,13 +2,18 @@
 #ifndef EBNN_BITS_H
 #define EBNN_BITS_H
 
+#include "ebnn_kernels.h"
+
 #include <stdint.h>
 
 /* Left to itself gcc calls the counting of 9 words, which costs a fifth of it. */
 #if defined(__GNUC__)
 #define EBNN_INLINE static inline __attribute__((always_inline))
+/* Inlined into its caller, a loop that needs every register shares them with what surrounds it. */
+#define EBNN_NOINLINE static __attribute__((noinline))
 #else
 #define EBNN_INLINE static inline
+#define EBNN_NOINLINE static
 #endif
 
 static inline uint32_t ebnn_popcount(uint32_t v) {
@@ -68,6 +73,12 @@ EBNN_INLINE uint32_t ebnn_xor_popcount(const uint32_t *a, const uint32_t *b, uin
 /* Bit i of a dense map. */
 static inline uint32_t ebnn_dense_bit(const uint8_t *map, uint32_t i) {
     return ((uint32_t)map[i >> 3] >> (i & 7u)) & 1u;
+}
+
+/* An integer map's value at index i as it enters a sum. */
+EBNN_INLINE uint32_t ebnn_value_at(const void *map, ebnn_layout_t layout, uint32_t i) {
+    return layout == EBNN_U8 ? (uint32_t)((const uint8_t *)map)[i]
+                             : (uint32_t)(int32_t)((const int16_t *)map)[i];
 }
 
 #endif

@@ -4,12 +4,6 @@
 /* The positions of a pool window are taken in groups: 2 words a tap, `lanes` positions a word. */
 enum { GROUP_WORDS = 2 };
 
-/* The map's value at index i as it enters a sum. */
-EBNN_INLINE uint32_t value_at(const void *map, ebnn_layout_t layout, uint32_t i) {
-    return layout == EBNN_U8 ? (uint32_t)((const uint8_t *)map)[i]
-                             : (uint32_t)(int32_t)((const int16_t *)map)[i];
-}
-
 /* Taps of a group whose windows lie inside the map. `first[k]` is the index of window k's first
  * value; with one lane, windows 1 and 3 are not there. */
 EBNN_INLINE void gather_inside(uint32_t *taps, const ebnn_window_t *w, const void *map,
@@ -21,11 +15,11 @@ EBNN_INLINE void gather_inside(uint32_t *taps, const ebnn_window_t *w, const voi
     for (uint32_t channel = w->in.channels; channel != 0; --channel, a += channel_step) {
         for (uint32_t y = w->kernel_height; y != 0; --y, a += row_step) {
             for (uint32_t x = w->kernel_width; x != 0; --x, ++a) {
-                taps[0] = value_at(map, layout, a);
-                taps[1] = value_at(map, layout, a + c);
+                taps[0] = ebnn_value_at(map, layout, a);
+                taps[1] = ebnn_value_at(map, layout, a + c);
                 if (lanes == 2u) {
-                    taps[0] += value_at(map, layout, a + b) << 16;
-                    taps[1] += value_at(map, layout, a + d) << 16;
+                    taps[0] += ebnn_value_at(map, layout, a + b) << 16;
+                    taps[1] += ebnn_value_at(map, layout, a + d) << 16;
                 }
                 taps += GROUP_WORDS;
             }
@@ -44,7 +38,7 @@ static void add_window(uint32_t *taps, const ebnn_conv_int_t *layer, const void 
                 if (y >= 0 && x >= 0 && y < w->in.height && x < w->in.width) {
                     const uint32_t i =
                         (channel * w->in.height + (uint32_t)y) * w->in.width + (uint32_t)x;
-                    *taps += value_at(map, layer->layout, i) << shift;
+                    *taps += ebnn_value_at(map, layer->layout, i) << shift;
                 }
             }
         }

@@ -18,6 +18,9 @@ _SLICED_FILTERS_MIN = 16  # below, counting 32 filters at a time wastes most lan
 _BLOCK_INPUTS = 16  # inputs that conv_sliced.c counts at once
 _CHUNK_TAPS_MAX = 4  # a chunk's table has 2^taps words
 _GROUP_WORDS = 2  # words of a tap and of a table's entry (conv_int.c)
+_NEGATED = 0x8000  # conv_rows.c: the sum is in the table with the opposite sign
+_ROWS_SCRATCH_BYTES = 1024  # what conv_rows.c's tables may take
+_STRIP_COLUMNS_MIN = 4  # below, a filter's set-up outweighs its sums
 _LANE_LIMIT = 32767  # what |sum - threshold| may reach in a lane of 16 bits
 
 
@@ -37,6 +40,9 @@ def fast_program(network: LoweredNetwork) -> Program:
         elif layout in ("EBNN_WORDS", "EBNN_DENSE"):
             steps.append(_conv_bits(index, layer, layout))
             kernels.add("conv_bits.c")
+        elif _strip_columns(layer, spec.max_magnitude):
+            steps.append(_conv_rows(index, layer, layout, spec.max_magnitude))
+            kernels.add("conv_rows.c")
         else:
             steps.append(_conv_int(index, layer, layout, spec.max_magnitude))
             kernels.add("conv_int.c")
@@ -156,7 +162,7 @@ def _conv_sliced(index: int, layer: HiddenLayer) -> Step:
         declarations=declarations,
         call=f"ebnn_conv_sliced(&{name}, {{input}}, {{output}}, {{scratch}});",
         output_bytes=_map_bytes(layer.out_shape),
-        scratch_bytes=4 * planes,
+        scratch_bytes=4 * max(planes, 5 + block.kernel_height * block.kernel_width * blocks),
         parameter_bytes=_bytes(weights, limits, flips, lanes),
         block=index,
     )
@@ -221,6 +227,95 @@ def _conv_int(index: int, layer: HiddenLayer, layout: str, input_magnitude: int)
         call=f"ebnn_conv_int(&{name}, {{input}}, {{output}}, {{scratch}});",
         output_bytes=_map_bytes(layer.out_shape),
         scratch_bytes=4 * _GROUP_WORDS * (taps + sum(tables)),
+        parameter_bytes=_bytes(patterns, offsets, flips),
+        block=index,
+    )
+
+
+def _half_tables(taps: int) -> list[int]:
+    """Entries of each chunk's table where one tap has a fixed sign."""
+    return [entries // 2 for entries in _table_sizes(taps, chunk_taps(taps))]
+
+
+def _rows_words(layer: HiddenLayer, strip_columns: int) -> tuple[int, int, int]:
+    """Pitch, rows of a window and words of scratch of conv_rows.c with strips so wide."""
+    block = layer.block
+    assert isinstance(block, ConvPool)
+    half = -(-strip_columns // 2)
+    pitch = (half - 1) * block.pool_stride + block.pool
+    window_rows = (block.pool - 1) * block.stride + block.kernel_height
+    channels = layer.in_shape[0]
+    patterns = sum(_half_tables(block.kernel_width))
+    gathered = (pitch - 1) * block.stride + block.kernel_width
+    return pitch, window_rows, window_rows * channels * patterns * pitch + half + gathered
+
+
+def _strip_columns(layer: HiddenLayer, input_magnitude: int) -> int:
+    """Pooled columns of conv_rows.c's strips: the widest that the scratch allows, 0 where the
+    kernel does not serve."""
+    block = layer.block
+    assert isinstance(block, ConvPool)
+    if 2 * fan_in(block, layer.in_shape) * input_magnitude > _LANE_LIMIT:
+        return 0
+    width = layer.out_shape[2]
+    for strips in range(1, width + 1):
+        columns = -(-width // strips)
+        if columns < min(width, _STRIP_COLUMNS_MIN):
+            break
+        pitch, _, words = _rows_words(layer, columns)
+        if 4 * words <= _ROWS_SCRATCH_BYTES and pitch < 256 and columns < 256:
+            return columns
+    return 0
+
+
+def _conv_rows(index: int, layer: HiddenLayer, layout: str, input_magnitude: int) -> Step:
+    block = layer.block
+    assert isinstance(block, ConvPool)
+    filters, channels = layer.weight.shape[:2]
+    strip_columns = _strip_columns(layer, input_magnitude)
+    pitch, window_rows, words = _rows_words(layer, strip_columns)
+    size = chunk_taps(block.kernel_width)
+    tables = _half_tables(block.kernel_width)
+    patterns = np.zeros((filters, channels, block.kernel_height, len(tables)), dtype=np.uint16)
+    positive = layer.weight > 0
+    for chunk, start in enumerate(np.concatenate([[0], np.cumsum(tables)[:-1]])):
+        signs = positive[..., chunk * size : (chunk + 1) * size]
+        negated = ~signs[..., -1:]  # tables have the last tap added
+        entries = start + (signs ^ negated)[..., :-1] @ (1 << np.arange(signs.shape[-1] - 1))
+        patterns[..., chunk] = pitch * entries + _NEGATED * negated[..., 0]
+    patterns = patterns.reshape(filters, -1)
+    threshold = layer.threshold.astype(np.int64)
+    offsets = ((0x8000 - threshold) * 0x10001 & 0xFFFFFFFF).astype(np.uint32)
+    flips = _flips(layer)
+    name = f"block{index}"
+    declarations = (
+        array(f"{name}_patterns", patterns, "where in a row's table a filter finds its sums")
+        + array(f"{name}_offsets", offsets, "2^15 - threshold in each lane")
+        + array(f"{name}_flips", flips, "1 where the sign falls")
+        + struct(
+            "ebnn_conv_rows_t",
+            name,
+            {
+                "window": window(block, layer.in_shape, layer.out_shape),
+                "layout": layout,
+                "chunk_taps": size,
+                "chunks": len(tables),
+                "window_rows": window_rows,
+                "strip_columns": strip_columns,
+                "pitch": pitch,
+                "patterns_per_row": sum(tables),
+                "patterns": f"{name}_patterns",
+                "offsets": f"{name}_offsets",
+                "flips": f"{name}_flips",
+            },
+        )
+    )
+    return Step(
+        title=str(block),
+        declarations=declarations,
+        call=f"ebnn_conv_rows(&{name}, {{input}}, {{output}}, {{scratch}});",
+        output_bytes=_map_bytes(layer.out_shape),
+        scratch_bytes=4 * words,
         parameter_bytes=_bytes(patterns, offsets, flips),
         block=index,
     )
