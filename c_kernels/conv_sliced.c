@@ -41,60 +41,93 @@ EBNN_INLINE uint32_t count_block(uint32_t inputs, const uint32_t *weights, count
     return carry;
 }
 
-/* Count over the window at row `top`, column `left`. `planes` gets the counts; the positions
- * outside the map are returned. */
-EBNN_NOINLINE uint32_t count_window(const ebnn_conv_sliced_t *layer, const uint32_t *map,
-                                    int32_t top, int32_t left, const uint32_t *weights,
-                                    uint32_t *planes) {
-    const ebnn_window_t *w = &layer->window;
-    const uint32_t blocks = layer->blocks;
-    const uint32_t words = ((uint32_t)w->in.channels + 31u) / 32u;
-    uint32_t *const carries = planes + BLOCK_PLANES;
-    uint32_t *carry = carries;
-    uint32_t outside = 0;
-    counter count = {0, 0, 0, 0};
-    for (int32_t y = top; y < top + w->kernel_height; ++y) {
-        for (int32_t x = left; x < left + w->kernel_width; ++x) {
-            if (y < 0 || x < 0 || y >= w->in.height || x >= w->in.width) {
-                weights += blocks * BLOCK_INPUTS;
-                ++outside;
-                continue;
-            }
-            const uint32_t *pixel = map + ((uint32_t)y * w->in.width + (uint32_t)x) * words;
-            uint32_t left_blocks = blocks;
-            while (left_blocks != 0) {
-                const uint32_t inputs = *pixel++;
-                *carry++ = count_block(inputs << 16, weights, &count);
-                weights += BLOCK_INPUTS;
-                --left_blocks;
-                if (left_blocks != 0) {
-                    *carry++ = count_block(inputs, weights, &count);
-                    weights += BLOCK_INPUTS;
-                    --left_blocks;
-                }
-            }
-        }
-    }
-    planes[0] = count.ones;
-    planes[1] = count.twos;
-    planes[2] = count.fours;
-    planes[3] = count.eights;
-    /* Add the carries up, plane by plane, in place: those of one plane carry into the next. */
-    uint32_t left_carries = (uint32_t)(carry - carries);
-    for (uint32_t plane = BLOCK_PLANES; plane < layer->planes; ++plane) {
+/* Count the products that are -1 of 32 inputs; returns where the next carry goes. */
+EBNN_INLINE uint32_t *count_word(uint32_t inputs, const uint32_t *weights, counter *count,
+                                 uint32_t *carry) {
+    carry[0] = count_block(inputs << BLOCK_INPUTS, weights, count);
+    carry[1] = count_block(inputs, weights + BLOCK_INPUTS, count);
+    return carry + 2;
+}
+
+/* Add the carries up, plane by plane, in place: those of one plane carry into the next. */
+static void add_carries(const counter *count, uint32_t carries, uint32_t plane_count,
+                        uint32_t *planes) {
+    planes[0] = count->ones;
+    planes[1] = count->twos;
+    planes[2] = count->fours;
+    planes[3] = count->eights;
+    for (uint32_t plane = BLOCK_PLANES; plane < plane_count; ++plane, carries >>= 1) {
         const uint32_t *from = planes + plane;
         uint32_t *to = planes + plane + 1;
-        uint32_t sum = left_carries & 1u ? *from++ : 0u;
-        for (uint32_t pairs = left_carries >> 1; pairs != 0; --pairs) {
+        uint32_t sum = carries & 1u ? *from++ : 0u;
+        for (uint32_t pairs = carries >> 1; pairs != 0; --pairs) {
             uint32_t high;
             const uint32_t first = *from++, second = *from++;
             ADD_TWO(high, sum, first, second);
             *to++ = high;
         }
         planes[plane] = sum;
-        left_carries >>= 1;
     }
+}
+
+/* Count over a window inside the map, of whole words: `first` is its first pixel. */
+EBNN_NOINLINE void count_inside(const ebnn_conv_sliced_t *layer, const uint32_t *first,
+                                const uint32_t *weights, uint32_t *planes) {
+    const ebnn_window_t *w = &layer->window;
+    const uint32_t words = layer->blocks / 2u;
+    const uint32_t row_words = w->kernel_width * words, step = w->in.width * words;
+    uint32_t *carry = planes + BLOCK_PLANES;
+    counter count = {0, 0, 0, 0};
+    for (uint32_t y = w->kernel_height; y != 0; --y, first += step) {
+        const uint32_t *const end = first + row_words;
+        for (const uint32_t *pixel = first; pixel != end; ++pixel) {
+            carry = count_word(*pixel, weights, &count, carry);
+            weights += 2 * BLOCK_INPUTS;
+        }
+    }
+    add_carries(&count, (uint32_t)w->kernel_height * row_words * 2u, layer->planes, planes);
+}
+
+/* Count over any window, at row `top`, column `left`. Returns the positions outside the map. */
+EBNN_NOINLINE uint32_t count_across(const ebnn_conv_sliced_t *layer, const uint32_t *map,
+                                    int32_t top, int32_t left, const uint32_t *weights,
+                                    uint32_t *planes) {
+    const ebnn_window_t *w = &layer->window;
+    const uint32_t words = ((uint32_t)w->in.channels + 31u) / 32u;
+    uint32_t *carry = planes + BLOCK_PLANES;
+    uint32_t outside = 0, counted = 0;
+    counter count = {0, 0, 0, 0};
+    for (int32_t y = top; y < top + w->kernel_height; ++y) {
+        for (int32_t x = left; x < left + w->kernel_width; ++x) {
+            if (y < 0 || x < 0 || y >= w->in.height || x >= w->in.width) {
+                weights += (uint32_t)layer->blocks * BLOCK_INPUTS;
+                ++outside;
+                continue;
+            }
+            const uint32_t *pixel = map + ((uint32_t)y * w->in.width + (uint32_t)x) * words;
+            for (uint32_t block = 0; block < layer->blocks; ++block) {
+                const uint32_t inputs = (block & 1u) ? *pixel++ : *pixel << BLOCK_INPUTS;
+                *carry++ = count_block(inputs, weights, &count);
+                weights += BLOCK_INPUTS;
+            }
+            counted += layer->blocks;
+        }
+    }
+    add_carries(&count, counted, layer->planes, planes);
     return outside;
+}
+
+static uint32_t count_window(const ebnn_conv_sliced_t *layer, const uint32_t *map, int32_t top,
+                             int32_t left, const uint32_t *weights, uint32_t *planes) {
+    const ebnn_window_t *w = &layer->window;
+    const int is_inside = top >= 0 && left >= 0 && top + w->kernel_height <= w->in.height &&
+                          left + w->kernel_width <= w->in.width;
+    if (is_inside && (layer->blocks & 1u) == 0) {
+        const uint32_t pixel = (uint32_t)top * w->in.width + (uint32_t)left;
+        count_inside(layer, map + pixel * (layer->blocks / 2u), weights, planes);
+        return 0;
+    }
+    return count_across(layer, map, top, left, weights, planes);
 }
 
 /* Filters whose sum reaches its threshold: 2 * negatives + missing <= limit, compared bit by bit
