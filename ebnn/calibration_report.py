@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ebnn.calibration import Calibration, Errors
 from ebnn.calibration_runs import same_as
+from ebnn.sim.errors import printable
 
 _PIPED_COLUMNS = 200
 
@@ -46,10 +47,10 @@ def print_calibration(found: Calibration) -> None:
         cells = [found.records[figure.record], figure.region, f"{measured:,.10g}"]
         for cycles in (before, after):
             cells += [f"{cycles:,.10g}", f"{100 * (cycles / measured - 1):+.2f} %"]
-        table.add_row(*[escape(cell) for cell in cells])
+        table.add_row(*[_text(cell) for cell in cells])
     console.print(table)
     for line in _lines(found):
-        console.print(escape(line), highlight=False, soft_wrap=True)
+        console.print(_text(line), highlight=False, soft_wrap=True)
 
 
 def _lines(found: Calibration) -> list[str]:
@@ -81,3 +82,8 @@ def reason(found: Calibration) -> list[str]:
 
 def _shown(errors: Errors) -> str:
     return f"mean error {errors.mean_percent:.2f} %, worst {errors.worst_percent:.2f} %"
+
+
+def _text(text: str) -> str:
+    """Text out of a record, on a terminal: neither markup nor control codes."""
+    return escape(printable(text))

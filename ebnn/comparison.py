@@ -11,6 +11,7 @@ from typing import Any
 
 from ebnn.emulation import REGION
 from ebnn.record_file import Record, Region
+from ebnn.record_pairs import paired, refuse_different_runs
 from ebnn.sim.errors import UserError
 
 DEFAULT_TOLERANCE_PERCENT = 5.0
@@ -54,8 +55,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A board's record beside the simulator's. `predictions` is how many both records hold, None
-    where one has none; `notes` is what a reader must know to judge the figures."""
+    """A board's record beside the simulator's.
+
+    `predictions` is how many both records hold, None where one has none: then `by_reference` has
+    those of the board that equal the numpy reference's, and how many there are, where it counted
+    them. `notes` is what a reader must know to judge the figures.
+    """
 
     simulated: Record
     measured: Record
@@ -63,6 +68,7 @@ class Comparison:
     regions: tuple[RegionComparison, ...]
     predictions: int | None
     differences: tuple[Difference, ...]
+    by_reference: tuple[int, int] | None
     notes: tuple[str, ...]
 
     @property
@@ -73,18 +79,21 @@ class Comparison:
         return f"{self.measured.core}: {self.measured.board}{at}{group}"
 
     @property
-    def mean_percent(self) -> float:
-        """Mean of the regions' errors without their signs."""
-        return sum(abs(one.error_percent) for one in self.regions) / len(self.regions)
+    def mean_percent(self) -> float | None:
+        """Mean of the regions' errors without their signs; None where no cycles were measured."""
+        sizes = [abs(one.error_percent) for one in self.regions]
+        return sum(sizes) / len(sizes) if sizes else None
 
     @property
-    def worst_percent(self) -> float:
-        return max(abs(one.error_percent) for one in self.regions)
+    def worst_percent(self) -> float | None:
+        return max((abs(one.error_percent) for one in self.regions), default=None)
 
     @property
     def passed(self) -> bool:
         """Every judged region within the tolerance, every prediction the same."""
-        return not self.differences and all(one.within is not False for one in self.regions)
+        same, total = self.by_reference or (0, 0)
+        judged = all(one.within is not False for one in self.regions)
+        return judged and not self.differences and same == total
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -116,6 +125,11 @@ class Comparison:
                     {"sample": one.sample, "simulated": one.simulated, "measured": one.measured}
                     for one in self.differences
                 ],
+                "by_reference": (
+                    dict(zip(("same", "total"), self.by_reference, strict=True))
+                    if self.by_reference
+                    else None
+                ),
             },
             "stack": {
                 "measured": self.measured.stack_bytes,
@@ -131,45 +145,9 @@ def compare_all(
 ) -> list[Comparison]:
     """Each board's record against the simulator's record of the same ELF, in the order given.
 
-    Raises:
-        UserError: a kind is missing, a board's ELF was not simulated, or `compare` refuses a pair.
+    Raises what `paired` and `compare` raise.
     """
-    boards = [record for record in records if record.kind == "board"]
-    simulated = [record for record in records if record.kind == "sim"]
-    if not boards or not simulated:
-        there, missing = ("simulator", "board") if simulated else ("board", "simulator")
-        raise UserError(
-            f"{', '.join(record.path for record in records)}: only records of a {there}: "
-            f"give one of a {missing} of the same ELF too"
-        )
-    for record in records:
-        if record.is_published:
-            raise UserError(f"{record.path}: published figures have no ELF: see --published")
-    return [compare(_partner(board, simulated), board, tolerance_percent) for board in boards]
-
-
-def _partner(board: Record, simulated: Sequence[Record]) -> Record:
-    same = [one for one in simulated if one.elf_sha256 == board.elf_sha256]
-    if not same:
-        others = ", ".join(f"{one.path} {_elf(one)}" for one in simulated)
-        raise UserError(f"{board.path}: different ELFs: it is of {_elf(board)}, but {others}")
-    if len(same) > 1:
-        here = [one for one in same if board.board in (one.board, _clocked_board(one))]
-        if len(here) != 1:
-            raise UserError(
-                f"{board.path}: {', '.join(one.path for one in same)} are all of its ELF "
-                f"{_elf(board)}: give the one for {board.board}"
-            )
-        return here[0]
-    return same[0]
-
-
-def _clocked_board(record: Record) -> str | None:
-    return record.at_clock.board if record.at_clock else None
-
-
-def _elf(record: Record) -> str:
-    return f"{record.elf_path} (sha256 {str(record.elf_sha256)[:12]})"
+    return [compare(*both, tolerance_percent) for both in paired(records)]
 
 
 def compare(
@@ -209,47 +187,30 @@ def compare(
         )
     for name in sorted(sim_regions.keys() - measured.regions.keys()):
         notes.append(f"region {name}: not in {measured.path}")
+    compared, differences, by_reference = _predictions(simulated, measured, notes)
     if not regions:
-        raise UserError(
-            f"{measured.path}: no region in common: it has {_names(measured)}, "
-            f"{simulated.path} has {_names(simulated)}"
-        )
-    if tolerance_percent is None:
+        if not measured.regions and (compared or by_reference):
+            notes.append(f"no cycles: {measured.path} has no regions")
+        else:
+            raise UserError(
+                f"{measured.path}: no region in common: it has {_names(measured)}, "
+                f"{simulated.path} has {_names(simulated)}"
+            )
+    elif tolerance_percent is None:
         why_not_judged = why_not_judged or (
             f"no table of {measured.core}'s cycles is published; --tolerance sets a bound"
         )
         notes.append(f"cycles are not judged: {why_not_judged}")
-    compared, differences = _predictions(simulated, measured, notes)
     return Comparison(
-        simulated, measured, tolerance_percent, tuple(regions), compared, differences, tuple(notes)
+        simulated,
+        measured,
+        tolerance_percent,
+        tuple(regions),
+        compared,
+        differences,
+        by_reference,
+        tuple(notes),
     )
-
-
-def refuse_different_runs(simulated: Record, measured: Record) -> None:
-    """Raise `UserError` where the records cannot be of the same code on the same samples."""
-    pair = f"{simulated.path} and {measured.path}"
-    if simulated.elf_sha256 != measured.elf_sha256:
-        raise UserError(f"{pair}: different ELFs: {_elf(simulated)} and {_elf(measured)}")
-    if simulated.core != measured.core:
-        raise UserError(f"{pair}: different cores: {simulated.core} and {measured.core}")
-    for record in (simulated, measured):
-        if record.fault:
-            raise UserError(f"{record.path}: its run ended in a fault: {record.fault}")
-    hashes = simulated.inputs_sha256, measured.inputs_sha256
-    if None not in hashes and hashes[0] != hashes[1]:
-        raise UserError(
-            f"{pair}: different inputs: sha256 {str(hashes[0])[:12]} and {str(hashes[1])[:12]}"
-        )
-    lengths = [None if r.predictions is None else len(r.predictions) for r in (simulated, measured)]
-    if None not in lengths and lengths[0] != lengths[1]:
-        raise UserError(f"{pair}: different inputs: {lengths[0]} and {lengths[1]} predictions")
-    for name in simulated.regions.keys() & measured.regions.keys():
-        counts = simulated.regions[name].count, measured.regions[name].count
-        # A board may run each sample several times.
-        if max(counts) % min(counts):
-            raise UserError(
-                f"{pair}: different inputs: region {name} ran {counts[0]} and {counts[1]} times"
-            )
 
 
 def _at_the_boards_clock(
@@ -269,15 +230,17 @@ def _at_the_boards_clock(
 
 def _predictions(
     simulated: Record, measured: Record, notes: list[str]
-) -> tuple[int | None, tuple[Difference, ...]]:
-    if simulated.predictions is None or measured.predictions is None:
-        for record in (simulated, measured):
-            if record.predictions is None and not record.is_published:
-                notes.append(f"predictions were not compared: none in {record.path}")
-        return None, ()
-    both = zip(simulated.predictions, measured.predictions, strict=True)
-    different = [Difference(index, a, b) for index, (a, b) in enumerate(both) if a != b]
-    return len(simulated.predictions), tuple(different)
+) -> tuple[int | None, tuple[Difference, ...], tuple[int, int] | None]:
+    if simulated.predictions is not None and measured.predictions is not None:
+        both = zip(simulated.predictions, measured.predictions, strict=True)
+        different = [Difference(index, a, b) for index, (a, b) in enumerate(both) if a != b]
+        return len(simulated.predictions), tuple(different), None
+    if simulated.predictions is None and measured.agreement is not None:
+        return None, (), measured.agreement  # `ebnn.sim run` knows no predictions
+    for record in (simulated, measured):
+        if record.predictions is None and not record.is_published:
+            notes.append(f"predictions were not compared: none in {record.path}")
+    return None, (), None
 
 
 def _names(record: Record) -> str:

@@ -40,10 +40,11 @@ def to_svg(found: Sequence[Comparison]) -> str:
     regions = [region for one in found for region in one.regions]
     cycles = [region.measured_cycles for region in regions]
     cycles += [region.simulated_cycles for region in regions if region.simulated_cycles > 0]
+    cycles = cycles or [1.0]
     low, high = math.floor(math.log10(min(cycles))), math.ceil(math.log10(max(cycles)))
     high = max(high, low + 1)
     tolerance = max((one.tolerance_percent or 0 for one in found), default=0)
-    worst = max(tolerance, *(one.worst_percent for one in found)) * 1.1 or 1.0
+    worst = max(tolerance, *(one.worst_percent or 0 for one in found)) * 1.1 or 1.0
     x = _scale(low, high, _LEFT, _RIGHT)
     y = _scale(low, high, _BOTTOM, _TOP)
     error_y = _scale(-worst, worst, _ERROR_BOTTOM, _ERROR_TOP)

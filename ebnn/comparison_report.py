@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ebnn.comparison import Comparison, RegionComparison
+from ebnn.sim.errors import printable
 
 _SHOWN_DIFFERENCES = 10
 _PIPED_COLUMNS = 200
@@ -22,7 +23,7 @@ def print_comparisons(found: Sequence[Comparison]) -> None:
     if not console.is_terminal:
         console = Console(width=_PIPED_COLUMNS)  # piped output has no width of its own
     for one in found:
-        console.print(escape(one.title), style="bold", soft_wrap=True, highlight=False)
+        console.print(_text(one.title), style="bold", soft_wrap=True, highlight=False)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for title in _columns(one):
             if title in _TEXT_COLUMNS:
@@ -30,10 +31,11 @@ def print_comparisons(found: Sequence[Comparison]) -> None:
             else:
                 table.add_column(title, justify="right", no_wrap=True)
         for region in one.regions:
-            table.add_row(*[escape(cell) for cell in _cells(one, region)])
-        console.print(table)
+            table.add_row(*[_text(cell) for cell in _cells(one, region)])
+        if one.regions:
+            console.print(table)
         for line in _lines(one):
-            console.print(escape(line), highlight=False, soft_wrap=True)
+            console.print(_text(line), highlight=False, soft_wrap=True)
         console.print()
 
 
@@ -44,7 +46,7 @@ def to_markdown(found: Sequence[Comparison]) -> str:
         columns = _columns(one)
         rule = ["---" if title in _TEXT_COLUMNS else "---:" for title in columns]
         rows = [_row(columns), _row(rule), *[_row(_cells(one, region)) for region in one.regions]]
-        parts += [f"## {_plain(one.title)}", "\n".join(rows)]
+        parts += [f"## {_plain(one.title)}", *(["\n".join(rows)] if one.regions else [])]
         parts.append("\n".join(f"- {_plain(line)}" for line in _lines(one)))
     return "\n\n".join(parts) + "\n"
 
@@ -74,8 +76,11 @@ def _cycles(cycles: float) -> str:
 
 
 def _lines(one: Comparison) -> list[str]:
-    figures = "1 figure" if len(one.regions) == 1 else f"{len(one.regions)} figures"
-    lines = [f"{figures}: mean error {one.mean_percent:.2f} %, worst {one.worst_percent:.2f} %"]
+    lines = []
+    if one.regions:
+        figures = "1 figure" if len(one.regions) == 1 else f"{len(one.regions)} figures"
+        errors = f"mean error {one.mean_percent:.2f} %, worst {one.worst_percent:.2f} %"
+        lines.append(f"{figures}: {errors}")
     if one.predictions is not None:
         same = one.predictions - len(one.differences)
         lines.append(f"predictions: {same:,} of {one.predictions:,} the same")
@@ -86,11 +91,14 @@ def _lines(one: Comparison) -> list[str]:
             )
         if len(one.differences) > _SHOWN_DIFFERENCES:
             lines.append(f"and {len(one.differences) - _SHOWN_DIFFERENCES:,} more")
+    if one.by_reference is not None:
+        same, total = one.by_reference
+        lines.append(f"predictions: {same:,} of {total:,} as the numpy reference's")
     stacks = one.measured.stack_bytes, one.simulated.stack_bytes
     if None not in stacks:
         lines.append(f"stack, bytes: board {stacks[0]:,}, simulator {stacks[1]:,}")
     lines += one.notes
-    if one.tolerance_percent is not None:
+    if one.regions and one.tolerance_percent is not None:
         word = "within" if all(region.within for region in one.regions) else "OUTSIDE"
         lines.append(f"cycles {word} {one.tolerance_percent:g} %")
     return lines
@@ -102,6 +110,12 @@ def _row(cells: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """Text of a record in Markdown: nothing in it is markup."""
+    text = printable(" ".join(text.split()))
     for mark in "\\|`*_<[":
         text = text.replace(mark, "\\" + mark)
-    return " ".join(text.split())
+    return text
+
+
+def _text(text: str) -> str:
+    """Text out of a record, on a terminal: neither markup nor control codes."""
+    return escape(printable(text))

@@ -56,6 +56,7 @@ class Record:
     clock_hz: int | None = None
     wait_states: int | None = None
     predictions: tuple[int, ...] | None = None
+    agreement: tuple[int, int] | None = None  # predictions as the numpy reference's, all
     stack_bytes: int | None = None
     inputs_sha256: str | None = None
     fault: str | None = None
@@ -72,9 +73,11 @@ def read_records(path: Path) -> list[Record]:
         UserError: names the file, and the key that is missing or wrong.
     """
     try:
-        if path.stat().st_size > LARGEST_RECORD_BYTES:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_RECORD_BYTES + 1)
+        if len(content) > LARGEST_RECORD_BYTES:
             raise UserError(f"{path}: larger than {LARGEST_RECORD_BYTES >> 20} MiB: no run record")
-        data = json.loads(path.read_bytes())
+        data = json.loads(content)
     except OSError as error:
         raise UserError(f"{path}: cannot read the record ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -118,6 +121,7 @@ def record_of(data: object, path: str) -> Record:
         clock_hz=top.find("clock_hz", int) if is_published else top.get("clock_hz", int),
         wait_states=model.find("wait_states", int) if model else None,
         predictions=top.integers("predictions"),
+        agreement=_agreement(top.find_table("accuracy")),
         stack_bytes=memory.find("stack", int) if memory else None,
         inputs_sha256=inputs_sha256,
         fault=fault.get("message", str) if fault else None,
@@ -141,6 +145,12 @@ def _region(keys: _Keys) -> Region:
     if median < 1:
         raise UserError(f"{keys.path}: {cycles.prefix}median is {median}: a run takes some cycles")
     return Region(count, median)
+
+
+def _agreement(keys: _Keys | None) -> tuple[int, int] | None:
+    if keys is None or keys.find("agreement", int) is None:
+        return None
+    return keys.get("agreement", int), keys.get("total", int)
 
 
 def _at_clock(keys: _Keys | None) -> AtClock | None:

@@ -138,6 +138,28 @@ def test_what_a_board_cannot_tell_may_be_missing() -> None:
     assert "predictions were not compared: none in board.json" in found.notes
 
 
+def test_a_run_without_predictions_leaves_the_boards_own_check_against_the_reference() -> None:
+    simulated = sim_data()
+    del simulated["predictions"]
+    for agreement, passed in ((3, True), (2, False)):
+        accuracy = {"correct": 3, "total": 3, "agreement": agreement}
+        found = compare(*pair(simulated, board_data(accuracy=accuracy)))
+        assert found.passed is passed
+        assert f"predictions: {agreement} of 3 as the numpy reference's" in to_markdown([found])
+
+
+def test_a_board_without_a_counter_is_compared_by_its_predictions() -> None:
+    for predictions, passed in (([7, 2, 1], True), ([7, 2, 0], False)):
+        found = compare(*pair(sim_data(), board_data(regions={}, predictions=predictions)))
+        assert found.passed is passed
+        assert found.mean_percent is None
+        assert "no cycles: board.json has no regions" in found.notes
+        ElementTree.fromstring(to_svg([found]))
+        assert "| region |" not in to_markdown([found])
+    with pytest.raises(UserError, match=r"board\.json: no region in common: it has none"):
+        compare(*pair(sim_data(), board_data(regions={}, predictions=None)))
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -389,10 +411,21 @@ def test_the_published_table_page_and_picture_hold_every_figure(tmp_path: Path) 
         jsonschema.validate(record, _SCHEMA)
 
 
-def test_names_out_of_a_record_do_not_break_picture_or_page() -> None:
+def test_names_out_of_a_record_do_not_break_picture_page_or_terminal(tmp_path: Path) -> None:
     name = 'a|b<c>&"\x1b[31m\ud800`*'
     regions = {name: region(1000)}
     found = [compare(*pair(sim_data(regions=regions), board_data(regions=regions, board=name)))]
     ElementTree.fromstring(to_svg(found))
     row = next(line for line in to_markdown(found).splitlines() if line.startswith("| a"))
     assert row.replace("\\|", "").count("|") == 7
+    sim, measured = write(
+        tmp_path, sim=sim_data(regions=regions), near=board_data(regions=regions, board=name)
+    )
+    done = run(sim, measured, "--markdown", tmp_path / "page.md", "--plot", tmp_path / "plot.svg")
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout + (tmp_path / "page.md").read_text()
+
+
+def test_a_file_without_end_is_refused() -> None:
+    with pytest.raises(UserError, match="/dev/zero: larger than 64 MiB"):
+        read_records(Path("/dev/zero"))
