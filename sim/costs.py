@@ -100,6 +100,7 @@ class CostModel:
         into.taken_cycles = cost.taken_cycles
         into.instructions = cost.instruction_count
         into.lowest_sp = max(cost.lowest_sp, -_LARGEST_STACK_BYTES)
+        into.sp_change = cost.sp_change
         flags = 0
         if cost.lowest_sp < 0:
             flags |= FLAG_STACK

@@ -138,6 +138,7 @@ static void count_block(engine *e, block *b, uint64_t cycles, int has_flash) {
         cycles += fetch_block(e, b, cycles);
     }
     b->count++;
+    e->sp += (uint32_t)b->sp_change;
     e->cycles = cycles + b->cycles;
     e->instructions += b->instructions;
     e->previous = b;
@@ -240,9 +241,11 @@ static int follow_sp(engine *e, uint32_t sp, int32_t change, uint32_t address,
 }
 
 static int follow_stack(engine *e, const block *b) {
+    if (e->sp_unknown) {
+        e->sp = read_register(e, REGISTER_SP);
+    }
     e->sp_unknown = (b->flags & FLAG_STACK_AFTER) != 0;
-    return follow_sp(e, read_register(e, REGISTER_SP), (b->flags & FLAG_STACK) ? b->lowest_sp : 0,
-                     b->address, 0);
+    return follow_sp(e, e->sp, b->lowest_sp, b->address, 0);
 }
 
 /* Everything that is not just adding up. On return the block has been counted, or the run stops
@@ -315,8 +318,9 @@ static inline void on_block(engine *e, uint32_t address, uint32_t size, int has_
     if (taken) {
         cycles += before->taken_cycles;
     }
+    uint32_t is_deeper = b->lowest_sp != 0 && e->sp + (uint32_t)b->lowest_sp < e->lowest_sp;
     if (UNLIKELY((b->flags & e->alert) | (uint32_t)(address == e->watched_return) |
-                 (uint32_t)(cycles >= e->deadline) | e->attention)) {
+                 (uint32_t)(cycles >= e->deadline) | e->attention | is_deeper)) {
         slow_path(e, b, before, address, has_flash);
         return;
     }
@@ -448,7 +452,7 @@ engine *ebnn_engine_new(void *uc, void *reg_read, void *emu_stop, decode_callbac
     e->lowest_sp = UINT32_MAX;
     e->ram_end = UINT32_MAX;
     /* Python adds FLAG_FPU while the FPU is disabled. */
-    e->alert = FLAG_STACK | FLAG_STACK_AFTER | FLAG_ENTRY | FLAG_UNHOOKED;
+    e->alert = FLAG_STACK_AFTER | FLAG_ENTRY | FLAG_UNHOOKED;
     for (uint32_t slot = 0; slot < TABLE_SIZE; slot++) {
         e->table[slot] = &e->empty;
     }

@@ -79,10 +79,11 @@ typedef struct block {
     uint32_t size;         /* bytes, as Unicorn translated it */
     uint32_t end;          /* address + size, or NEVER when it always leaves by a branch */
     uint32_t cycles;       /* cost of one execution that falls through at the end */
-    uint32_t taken_cycles; /* more when it leaves by a branch instead */
+    uint16_t taken_cycles; /* more when it leaves by a branch instead */
+    uint16_t flags;
     uint32_t instructions;
-    uint32_t flags;
     int32_t lowest_sp;    /* lowest SP reached, relative to SP at entry; <= 0 */
+    int32_t sp_change;    /* of one execution; anything with FLAG_STACK_AFTER */
     uint64_t count;       /* executions */
     uint64_t taken;       /* of these, how many left by a branch */
     struct block *next;   /* fallen into from here, the last one seen */
@@ -174,6 +175,7 @@ struct engine {
     uint32_t stack_top;         /* SP at reset */
     uint32_t lowest_sp;         /* reached so far */
     uint32_t lowest_sp_address; /* of the block that reached it */
+    uint32_t sp;                /* at the next block's entry, unless sp_unknown */
     uint32_t sp_unknown;        /* the block before changed SP by an unknown amount */
     uint32_t heap_start, heap_break, heap_peak; /* addresses; 0 before the first _sbrk */
     uint32_t ram_end;                           /* first address past the RAM limit */

@@ -16,7 +16,7 @@ from .unicorn_library import HOOK_BLOCK, HOOK_CODE, HOOK_INTR, HOOK_MEM_READ, Cp
 if TYPE_CHECKING:
     from .call_tree import FunctionTable
 
-_u32, _i32, _u64 = ctypes.c_uint32, ctypes.c_int32, ctypes.c_uint64
+_u16, _u32, _u64, _i32 = ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int32
 
 
 class State(ctypes.Structure):
@@ -37,6 +37,7 @@ class State(ctypes.Structure):
         ("stack_top", _u32),
         ("lowest_sp", _u32),
         ("lowest_sp_address", _u32),
+        ("sp", _u32),
         ("sp_unknown", _u32),
         ("heap_start", _u32),
         ("heap_break", _u32),
@@ -60,10 +61,11 @@ class Block(ctypes.Structure):
         ("size", _u32),
         ("end", _u32),
         ("cycles", _u32),
-        ("taken_cycles", _u32),
+        ("taken_cycles", _u16),
+        ("flags", _u16),
         ("instructions", _u32),
-        ("flags", _u32),
         ("lowest_sp", _i32),
+        ("sp_change", _i32),
         ("count", _u64),
         ("taken", _u64),
         ("next", ctypes.c_void_p),

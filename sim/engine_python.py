@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _MAX_FRAMES = 64
 _MAX_SAMPLES = 1 << 20
 _NOTHING = 0xFFFFFFFF
+_SPAN = 1 << 32
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +46,7 @@ class Block:
     instructions: int = 0
     flags: int = 0
     lowest_sp: int = 0
+    sp_change: int = 0
     count: int = 0
     taken: int = 0
     index: int = NO_BLOCK
@@ -105,6 +107,7 @@ class State:
     stack_top: int = 0
     lowest_sp: int = _NOTHING
     lowest_sp_address: int = 0
+    sp: int = 0
     sp_unknown: int = 0
     heap_start: int = 0
     heap_break: int = 0
@@ -278,6 +281,7 @@ class PythonEngine:
             or cycles >= state.deadline
             or address == state.break_address
             or state.sp_unknown
+            or (block.lowest_sp and (state.sp + block.lowest_sp) % _SPAN < state.lowest_sp)
             or self._pending is not None
         ):
             self._slow_path(block, before, address)
@@ -289,6 +293,7 @@ class PythonEngine:
         if self._flash is not None:
             cycles += self._fetch(block, cycles)
         block.count += 1
+        self.state.sp = (self.state.sp + block.sp_change) % _SPAN
         self.state.cycles = cycles + block.cycles
         self.state.instructions += block.instructions
         self._previous = block
@@ -351,13 +356,13 @@ class PythonEngine:
 
     def _follow_stack(self, block: Block) -> bool:
         state = self.state
+        if state.sp_unknown:
+            state.sp = self._cpu.register(REG_SP)
         state.sp_unknown = int(bool(block.flags & stops.FLAG_STACK_AFTER))
-        change = block.lowest_sp if block.flags & stops.FLAG_STACK else 0
-        return self._follow_sp(change, block.address)
+        return self._follow_sp(state.sp, block.lowest_sp, block.address)
 
-    def _follow_sp(self, change: int, address: int, same_stack: int = 0) -> bool:
+    def _follow_sp(self, sp: int, change: int, address: int, same_stack: int = 0) -> bool:
         state = self.state
-        sp = self._cpu.register(REG_SP)
         lowest = max(sp + change, 0)
         is_this_stack = (sp >= state.stack_floor or same_stack) and sp <= state.stack_top
         if lowest < state.lowest_sp and is_this_stack:
@@ -429,7 +434,7 @@ class PythonEngine:
             self._stop(stops.STOP_ILLEGAL, address)
             return
         if found.kind == stops.KIND_STACK:
-            self._follow_sp(found.lowest_sp, address, found.same_stack)
+            self._follow_sp(self._cpu.register(REG_SP), found.lowest_sp, address, found.same_stack)
             return
         if found.kind == stops.KIND_EXECUTED:
             extra = found.cycles

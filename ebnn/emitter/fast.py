@@ -276,14 +276,15 @@ def _conv_rows(index: int, layer: HiddenLayer, layout: str, input_magnitude: int
     pitch, window_rows, words = _rows_words(layer, strip_columns)
     size = chunk_taps(block.kernel_width)
     tables = _half_tables(block.kernel_width)
-    patterns = np.zeros((filters, channels, block.kernel_height, len(tables)), dtype=np.uint16)
+    shape = (filters, channels, block.kernel_height, len(tables))
+    by_chunk = np.zeros(shape, dtype=np.uint16)
     positive = layer.weight > 0
     for chunk, start in enumerate(np.concatenate([[0], np.cumsum(tables)[:-1]])):
         signs = positive[..., chunk * size : (chunk + 1) * size]
         negated = ~signs[..., -1:]  # tables have the last tap added
         entries = start + (signs ^ negated)[..., :-1] @ (1 << np.arange(signs.shape[-1] - 1))
-        patterns[..., chunk] = pitch * entries + _NEGATED * negated[..., 0]
-    patterns = patterns.reshape(filters, -1)
+        by_chunk[..., chunk] = pitch * entries + _NEGATED * negated[..., 0]
+    patterns = by_chunk.reshape(filters, -1)
     threshold = layer.threshold.astype(np.int64)
     offsets = ((0x8000 - threshold) * 0x10001 & 0xFFFFFFFF).astype(np.uint32)
     flips = _flips(layer)
