@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ebnn.sim.flash_timing import FlashTiming
 NAMES = ("wait_states", "prefetch", "cache", "store_penalty_cycles")
 NEEDS_WAIT_STATES = ("prefetch", "cache")
 """Without wait states these change nothing."""
+_SIGNATURE = "ebnn calibrate: "
 
 
 @dataclass(frozen=True, order=True)
@@ -118,8 +118,10 @@ def fitted_board(name: str, clock_hz: int, new_profile: str | None) -> FittedBoa
     )
 
 
-def profile_text(fitted: FittedBoard, wanted: Parameters, why: Sequence[str]) -> str:
+def profile_text(fitted: FittedBoard, wanted: Parameters, why: str) -> str:
     """The board's TOML with the parameters `wanted`, comments kept; `why` becomes a comment.
+
+    Other profiles keep their flash timing; the store penalty is of the whole board.
 
     Raises:
         UserError: the file cannot be read, or has a form in which they cannot be written.
@@ -130,48 +132,105 @@ def profile_text(fitted: FittedBoard, wanted: Parameters, why: Sequence[str]) ->
     board = fitted.with_parameters(wanted)
     base = load_board(fitted.path)
     try:
-        document = tomlkit.parse(fitted.path.read_text(encoding="utf-8"))
+        document: Any = tomlkit.parse(fitted.path.read_text(encoding="utf-8"))
         if fitted.profile is None:
-            table, before = _table(document, "flash_timing"), base.flash_timing
+            table = _table(document, "flash_timing")
+            changed = _changed(base.flash_timing, board.flash_timing)
+            if "wait_states" not in table:
+                changed["wait_states"] = wanted.wait_states
+            _keep_profiles(document, fitted.path, base, changed)
         else:
-            profiles = _table(document, "profile", is_super=True)
-            table, before = _table(profiles, fitted.profile), base.flash_timing
+            table = _table(_table(document, "profile"), fitted.profile)
+            before = base.flash_timing
             if fitted.profile in base.profiles:
                 before = load_board(f"{fitted.path}@{fitted.profile}").flash_timing
             elif board.clock_hz != base.clock_hz:
                 table["clock_hz"] = board.clock_hz
-        for key, value in asdict(board.flash_timing).items():
-            if value != getattr(before, key) or (key == "wait_states" and fitted.profile is None):
-                table[key] = value
+            changed = _changed(before, board.flash_timing)
+        for key, value in changed.items():
+            _set(table, key, value)
         if board.store_penalty_cycles != base.store_penalty_cycles:
-            document["store_penalty_cycles"] = board.store_penalty_cycles
-        for line in why:
-            table.add(tomlkit.comment(line))
+            _set(document, "store_penalty_cycles", board.store_penalty_cycles)
+        _explain(table, why)
         text = tomlkit.dumps(document)
     except (TOMLKitError, OSError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise UserError(f"{fitted.path}: cannot write the parameters into it ({error})") from error
-    _check(text, fitted, board)
+    _check(text, fitted, board, base)
     return text
 
 
-def _table(parent: Any, key: str, is_super: bool = False) -> Any:
+def _table(parent: Any, key: str) -> Any:
+    """The table `key`, made where it is missing."""
     import tomlkit
+    from tomlkit.items import Table
 
     if key not in parent:
-        parent[key] = tomlkit.table(is_super)
+        parent[key] = tomlkit.table(is_super_table=key == "profile")
+    if not isinstance(parent[key], Table):
+        raise UserError(f"{key}: write it as a table of its own, [{key}], so that it can be fitted")
     return parent[key]
 
 
-def _check(text: str, fitted: FittedBoard, wanted: Board) -> None:
-    """Read `text` back: it must say what was meant."""
+def _changed(before: FlashTiming, after: FlashTiming) -> dict[str, Any]:
+    old = asdict(before)
+    return {key: value for key, value in asdict(after).items() if value != old[key]}
+
+
+def _keep_profiles(document: Any, path: Path, base: Board, changed: dict[str, Any]) -> None:
+    """Write out what other profiles took over from what is about to change."""
+    for name in base.profiles:
+        timing = load_board(f"{path}@{name}").flash_timing
+        for key in changed if timing.wait_states else ():
+            if key not in document["profile"][name]:
+                document["profile"][name][key] = getattr(timing, key)
+
+
+def _set(table: Any, key: str, value: object) -> None:
+    """A changed value keeps its comment, which spoke of the old one."""
+    import tomlkit
+
+    item = tomlkit.item(value)
+    old = table.item(key) if key in table else None
+    if old is not None and old.trivia.comment:
+        item.comment(f"fitted; it was {old.as_string()}: {old.trivia.comment.lstrip('# ')}")
+    table[key] = item
+
+
+def _explain(table: Any, why: str) -> None:
+    """`why` as the last comment of the table, in place of an earlier fit's."""
+    import tomlkit
+    from tomlkit.items import Comment, Whitespace
+
+    body = table.value.body
+    comment = tomlkit.comment(f"{_SIGNATURE}{why}")
+    for index, (_, item) in enumerate(body):
+        if isinstance(item, Comment) and item.as_string().startswith(f"# {_SIGNATURE}"):
+            body[index] = (None, comment)
+            return
+    at = len(body)  # before the empty lines that part it from the next table
+    while at and isinstance(body[at - 1][1], Whitespace):
+        at -= 1
+    body.insert(at, (None, comment))
+
+
+def _check(text: str, fitted: FittedBoard, wanted: Board, base: Board) -> None:
+    """Read `text` back: it must say what was meant, and nothing else of other profiles."""
     with tempfile.TemporaryDirectory(prefix="ebnn-board-") as folder:
         path = Path(folder) / "board.toml"
         path.write_text(text, encoding="utf-8")
-        profile = f"@{fitted.profile}" if fitted.profile else ""
-        found = load_board(f"{path}{profile}")
-    for key in ("flash_timing", "store_penalty_cycles", "clock_hz", "core", "memories"):
-        if getattr(found, key) != getattr(wanted, key):
-            raise UserError(
-                f"{fitted.path}: {key} cannot be written there: it would be "
-                f"{getattr(found, key)}, not {getattr(wanted, key)}"
-            )
+        names = [None, *base.profiles, fitted.profile]
+        found = {name: load_board(f"{path}@{name}" if name else path) for name in names}
+    for name, board in found.items():
+        meant = wanted
+        if name != fitted.profile:
+            was = load_board(f"{fitted.path}@{name}" if name else fitted.path)
+            meant = replace(was, store_penalty_cycles=wanted.store_penalty_cycles)
+        keys = ["clock_hz", "store_penalty_cycles", "memories"]
+        if board.flash_timing.wait_states or meant.flash_timing.wait_states:
+            keys.append("flash_timing")
+        for key in keys:
+            if getattr(board, key) != getattr(meant, key):
+                raise UserError(
+                    f"{fitted.path}: {key} cannot be written there: it would be "
+                    f"{getattr(board, key)}, not {getattr(meant, key)}"
+                )

@@ -71,13 +71,14 @@ def _lines(found: Calibration) -> list[str]:
     return lines
 
 
-def reason(found: Calibration) -> list[str]:
+def reason(found: Calibration) -> str:
     """Where the figures come from, for the board's file."""
-    return [
-        f"{', '.join(one for one in found.fitted if one not in found.unsettled)}: fitted by "
-        f"ebnn calibrate to {len(found.figures)} regions of {len(found.records)} records,",
-        f"{_shown(found.errors_after)}; each record left out: {_shown(found.errors_left_out)}",
-    ]
+    names = ", ".join(one for one in found.fitted if one not in found.unsettled)
+    return (
+        f"{names} fitted to {len(found.figures)} regions of {len(found.records)} records; mean "
+        f"error {found.errors_after.mean_percent:.2f} %, of a record left out "
+        f"{found.errors_left_out.mean_percent:.2f} %"
+    )
 
 
 def _shown(errors: Errors) -> str:

@@ -19,7 +19,7 @@ from ebnn.board_parameters import NAMES, FittedBoard, Parameters, fitted_board, 
 from ebnn.calibration import Calibration, calibrate
 from ebnn.calibration_runs import Runs, find_elf, names_to_fit, one_board
 from ebnn.record_file import Record, record_of
-from ebnn.sim import Machine, load_board
+from ebnn.sim import Machine, board_names, load_board
 from ebnn.sim.errors import UserError
 
 _BOARD = """\
@@ -293,16 +293,34 @@ def test_a_region_that_the_image_lacks_is_named(folder: Path) -> None:
 
 def test_the_board_is_written_with_its_comments_and_reads_back(folder: Path) -> None:
     wanted = Parameters(5, prefetch=False, cache=False, store_penalty_cycles=2)
-    text = profile_text(base(folder), wanted, ["fitted to nothing"])
-    for comment in ("# A board of the tests", "# As the manual has it.", "# of a line"):
+    text = profile_text(base(folder), wanted, "fitted to nothing")
+    for comment in ("# A board of the tests", "# As the manual has it."):
         assert comment in text
-    assert "# fitted to nothing" in text
+    assert "wait_states = 5 # fitted; it was 1: of a line" in text
+    assert "data_cache_ways = 1\n# ebnn calibrate: fitted to nothing\n\n[profile.slow]" in text
     path = folder / "written.toml"
     path.write_text(text)
     board = load_board(path)
     assert board.store_penalty_cycles == 2
     assert board.flash_timing == base(folder).with_parameters(wanted).flash_timing
     assert load_board(f"{path}@slow").clock_hz == 8_000_000
+    # Fitted again: only the last fit's comment stays.
+    again = profile_text(
+        fitted_board(str(path), 32_000_000, None), replace(wanted, wait_states=4), "again"
+    )
+    assert "# ebnn calibrate: again" in again
+    assert "fitted to nothing" not in again
+
+
+def test_other_profiles_keep_what_they_took_over(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "board.toml"
+    path.write_text(_BOARD.replace("wait_states = 0", "wait_states = 2"))
+    board = fitted_board(str(path), 32_000_000, None)
+    before = load_board(f"{path}@slow").flash_timing
+    path.write_text(profile_text(board, Parameters(7, False, False, 1), "why"))
+    assert load_board(path).flash_timing.instruction_cache_lines == 1
+    assert load_board(f"{path}@slow").flash_timing == before
+    assert load_board(f"{path}@slow").store_penalty_cycles == 1
 
 
 @pytest.mark.parametrize("profile", ["slow", "new"])
@@ -314,12 +332,39 @@ def test_a_profile_is_written_without_changing_the_others(
     board = fitted_board(str(folder / "board.toml"), 8_000_000, profile)
     wanted = Parameters(wait_states, prefetch=False, cache=cache, store_penalty_cycles=0)
     path = folder / f"profile-{profile}-{wait_states}-{cache}.toml"
-    path.write_text(profile_text(board, wanted, ["why"]))
+    path.write_text(profile_text(board, wanted, "why"))
     found = load_board(f"{path}@{profile}")
     assert found.clock_hz == 8_000_000
     assert found.flash_timing == board.with_parameters(wanted).flash_timing
     assert load_board(path).flash_timing == load_board(folder / "board.toml").flash_timing
     assert set(load_board(path).profiles) == {"slow", profile}
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_boards_that_come_along_can_be_written_in_every_profile(name: str) -> None:
+    for profile in (None, *load_board(name).profiles):
+        whole = f"{name}@{profile}" if profile else name
+        for new in (None, "fresh"):
+            board = fitted_board(whole, load_board(whole).clock_hz, new)
+            for cache in (False, board.cached is not None):
+                text = profile_text(board, Parameters(7, True, cache, 2), "why")
+                assert "wait_states = 7" in text
+                assert text.count("# ebnn calibrate: why\n") == 1
+
+
+@pytest.mark.parametrize(
+    "table", ["flash_timing = { wait_states = 1 }", "flash_timing.wait_states = 1"]
+)
+def test_a_form_that_cannot_be_written_is_refused_or_holds(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "board.toml"
+    path.write_text(table + "\n" + _BOARD.partition("# As the manual")[0])
+    board = fitted_board(str(path), 32_000_000, None)
+    try:
+        path.write_text(profile_text(board, Parameters(3, False, False, 0), "why"))
+    except UserError as error:
+        assert "write it as a table of its own" in str(error)
+    else:
+        assert load_board(path).flash_timing.wait_states == 3
 
 
 def test_a_board_with_its_cache_off_can_be_fitted_with_it_on(folder: Path) -> None:
@@ -331,7 +376,7 @@ def test_a_board_with_its_cache_off_can_be_fitted_with_it_on(folder: Path) -> No
     assert not board.parameters.cache
     wanted = Parameters(2, prefetch=True, cache=True, store_penalty_cycles=0)
     path = folder / "on.toml"
-    path.write_text(profile_text(board, wanted, ["why"]))
+    path.write_text(profile_text(board, wanted, "why"))
     timing = load_board(f"{path}@slow").flash_timing
     assert (timing.instruction_cache_lines, timing.instruction_cache_ways) == (16, 16)
 
@@ -376,7 +421,7 @@ def test_command_writes_the_board_and_the_result(folder: Path, tmp_path: Path) -
     )
     assert load_board(out).flash_timing.wait_states == 5
     assert tomllib.loads(out.read_text())["store_penalty_cycles"] == 1
-    assert "# wait_states, prefetch, cache, store_penalty_cycles: fitted by ebnn" in out.read_text()
+    assert "# ebnn calibrate: wait_states, prefetch, cache, store_penalty" in out.read_text()
     data = json.loads(result.read_text())
     assert data["after"]["wait_states"] == 5
     assert data["leave_one_out"]["mean_percent"] < 0.01
