@@ -44,6 +44,7 @@ REG_XPSR, REG_PRIMASK = 120, 123
 REG_XPSR_ALL = 138  # to write flags, IT state and exception number at once
 CORE_REGISTERS = (*range(REG_R0, REG_R0 + 13), REG_SP, REG_LR, REG_PC)
 
+_BUFFER_BYTES = 4096
 _CTL_WRITE = 1 << 30
 _CTL_CPU_MODEL, _CTL_TB_REMOVE_CACHE, _CTL_TB_FLUSH, _CTL_TCG_BUFFER_SIZE = 7, 9, 10, 13
 # For translated code, which is thrown away when it is full. Unicorn's own choice is 1 GiB, for each
@@ -156,6 +157,7 @@ class Cpu:
         self._control(_CTL_CPU_MODEL, 1, ctypes.c_int(CPU_MODELS[core]))
         self._control(_CTL_TCG_BUFFER_SIZE, 1, ctypes.c_uint32(_TRANSLATED_BYTES))
         self._value = ctypes.c_uint32()
+        self._buffer = ctypes.create_string_buffer(_BUFFER_BYTES)
         self._value_pointer = ctypes.byref(self._value)
         self.on_host_write: Callable[[int, int], None] | None = None
         """Hears of `write`, as address and size in bytes: no hook of Unicorn's does."""
@@ -233,9 +235,12 @@ class Cpu:
         self._check(self.library.uc_mem_protect(self.handle, address, size_bytes, PROT_NONE))
 
     def read(self, address: int, size_bytes: int) -> bytes:
-        buffer = ctypes.create_string_buffer(size_bytes)
+        if size_bytes > _BUFFER_BYTES:
+            buffer = ctypes.create_string_buffer(size_bytes)
+        else:
+            buffer = self._buffer  # ctypes makes a type for each size: slow for code's many sizes
         self._check(self.library.uc_mem_read(self.handle, address, buffer, size_bytes))
-        return buffer.raw
+        return ctypes.string_at(buffer, size_bytes)
 
     def write(self, address: int, data: bytes) -> None:
         self._check(self.library.uc_mem_write(self.handle, address, data, len(data)))
