@@ -40,9 +40,11 @@ class DeepestStack:
     def on_deeper(self, address: int) -> None:
         """Engine: the code at `address` is about to take SP to a new `state.lowest_sp`."""
         context = self.context(address)
-        size_bytes = min(int(self._state.stack_top) - context.sp, MOST_STACK_BYTES)
-        stack = self._cpu.read(context.sp, size_bytes) if size_bytes else b""
-        self._capture = Capture(context, int(self._state.lowest_sp), stack)
+        self._capture = Capture(context, int(self._state.lowest_sp), self._stack(context.sp))
+
+    def _stack(self, sp: int) -> bytes:
+        size_bytes = max(0, min(int(self._state.stack_top) - sp, MOST_STACK_BYTES))
+        return self.read_or_zeros(sp, size_bytes) if size_bytes else b""
 
     @contextmanager
     def call_from_outside(self, outside: Context) -> Iterator[None]:
@@ -61,19 +63,26 @@ class DeepestStack:
         """
         if self._capture is None:
             return []
+        if self._chain is None or self._chain[0] is not self._capture:
+            self._chain = self._capture, self._unwind(self._capture)
+        return self._chain[1]
+
+    def chain_now(self, pc: int) -> list[ChainFrame]:
+        """Likewise, of the functions that are on the stack now, about to go on at `pc`."""
+        context = self.context(pc)
+        return self._unwind(Capture(context, context.sp, self._stack(context.sp)))
+
+    def _unwind(self, capture: Capture) -> list[ChainFrame]:
         from .call_chain import unwind
 
-        if self._chain is None or self._chain[0] is not self._capture:
-            found = unwind(
-                self._capture,
-                int(self._state.stack_top),
-                self._elf,
-                self.frames,
-                self.read_or_zeros,
-                lambda address: self._caller if address == self._return_page else None,
-            )
-            self._chain = self._capture, found
-        return self._chain[1]
+        return unwind(
+            capture,
+            int(self._state.stack_top),
+            self._elf,
+            self.frames,
+            self.read_or_zeros,
+            lambda address: self._caller if address == self._return_page else None,
+        )
 
     def context(self, pc: int) -> Context:
         """Where the firmware stands, about to go on at `pc`."""

@@ -53,9 +53,11 @@ from .unaligned import carry_out, decode_access
 if TYPE_CHECKING:
     from .annotate import Annotation
     from .followed_memory import FollowedMemory
+    from .hot_lines import HotLine
     from .markers import MarkedRegion
     from .profile import Profile
     from .stack_bound import StackBound
+    from .stack_capture import ChainFrame
     from .stack_usage import StackUsage
     from .uninitialized import UninitializedRead
 
@@ -765,6 +767,16 @@ class Machine:
         return annotate(
             self.elf, self._counting, self.profile(), self.read, functions, source_folders
         )
+
+    def hot_lines(self) -> list[HotLine]:
+        """The source lines of what ran, by the cycles they have cost so far, the most first."""
+        from .hot_lines import hot_lines
+
+        return hot_lines(self.elf, self._counting)
+
+    def backtrace(self) -> list[ChainFrame]:
+        """The functions on the stack where the firmware stands, or faulted; the outermost first."""
+        return self.deepest_stack.chain_now(self.fault.place.pc if self.fault else self._pc)
 
     def regions(self) -> dict[str, dict[str, Any]]:
         """The run record's `regions`: those that have returned at least once."""

@@ -55,7 +55,7 @@ def render(machine: Machine, record: RunRecord) -> None:
         + (f" (deepest in {memory['deepest_function']})" if memory["deepest_function"] else ""),
     )
     if memory["call_chain"]:
-        table.add_row("stack", _chain(memory["call_chain"]))
+        table.add_row("stack", chain_text(memory["call_chain"]))
     if memory["static_stack_bound"] is not None:
         table.add_row("at most", _bound(memory))
     elif memory["static_stack_unknown"]:
@@ -76,7 +76,7 @@ def render(machine: Machine, record: RunRecord) -> None:
     Console(highlight=False, markup=False, emoji=False, width=width).print(table)
 
 
-def _chain(frames: list[dict[str, Any]]) -> str:
+def chain_text(frames: list[dict[str, Any]]) -> str:
     """`main 32 > deep 112 x 20 > leaf 16`: the call chain at the peak, in bytes of each frame."""
     parts = []
     for (name, frame_bytes), same in groupby((f["function"], f["frame_bytes"]) for f in frames):
@@ -105,7 +105,7 @@ def _bound(memory: dict[str, Any]) -> str:
     """The static bound of the stack, with its chain; frames not from the compiler are marked."""
     chain = memory["static_stack_chain"]
     text = f"{format_bytes(memory['static_stack_bound'])} bytes of stack without exceptions, "
-    text += f"by the compiler: {_chain(chain)}"
+    text += f"by the compiler: {chain_text(chain)}"
     read = list(dict.fromkeys(f["function"] for f in chain if f["source"] == "code"))
     return text + (f" (from their code: {', '.join(read)})" if read else "")
 
