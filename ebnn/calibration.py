@@ -19,8 +19,8 @@ from ebnn.record_file import Record
 from ebnn.sim.errors import UserError
 
 STORE_PENALTIES = (0, 1, 2)
-LEAST_LARGEST_WAIT_STATES = 15
-"""Wait states are searched up to this, or four times what the board describes."""
+LEAST_LARGEST_WAIT_STATES = 16
+"""Wait states are searched below this, or below four times what the board describes."""
 _FLOOR = 2e-4  # of an error: a counter's own reading is not told apart below
 # A candidate is worse only where the likelihood ratio says so with 95 % (chi-squared, 1 degree).
 _TELLING_RATIO = 3.84
