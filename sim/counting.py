@@ -157,7 +157,7 @@ class Counting:
             record.executed_cycles = sum(c.extra_cycles for c in costs if c.kind == "executed")
         self.causes.setdefault(address, costs[-1].cause if costs else "")
         self.costs.hooked.add(address)
-        self.engine.hook_instructions(address, address)
+        self.engine.hook_instruction(address)
 
     def stalls(self) -> dict[str, int]:
         """Cycles beyond one for each instruction, by cause; instructions plus these are cycles."""

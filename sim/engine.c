@@ -250,7 +250,8 @@ static int follow_stack(engine *e, const block *b) {
 
 /* Everything that is not just adding up. On return the block has been counted, or the run stops
  * before it and `pending` remembers that it has been arrived at. */
-static void slow_path(engine *e, block *b, block *before, uint32_t address, int has_flash) {
+static void slow_path(engine *e, block *b, block *before, uint32_t address, uint32_t size,
+                      int has_flash) {
     if (e->pending == &e->resumed) {
         e->pending = NULL;
         if (address == e->resumed.address) {
@@ -260,8 +261,17 @@ static void slow_path(engine *e, block *b, block *before, uint32_t address, int 
         }
     }
     if (e->pending != NULL && e->pending->address == address) {
+        /* Translated anew, it may have been cut shorter. */
         b = e->pending;
+        if (b->size != size) {
+            b = e->pending_before ? find_next(e, size, e->pending_before)
+                                  : find_target(e, address, size, &e->idle);
+            if (b == NULL) {
+                return;
+            }
+        }
     } else {
+        e->pending_before = address == before->end ? before : NULL;
         if (address != before->end) {
             e->cycles += before->taken_cycles;
             before->taken++;
@@ -321,7 +331,7 @@ static inline void on_block(engine *e, uint32_t address, uint32_t size, int has_
     uint32_t is_deeper = b->lowest_sp != 0 && e->sp + (uint32_t)b->lowest_sp < e->lowest_sp;
     if (UNLIKELY((b->flags & e->alert) | (uint32_t)(address == e->watched_return) |
                  (uint32_t)(cycles >= e->deadline) | e->attention | is_deeper)) {
-        slow_path(e, b, before, address, has_flash);
+        slow_path(e, b, before, address, size, has_flash);
         return;
     }
     before->taken += taken;

@@ -13,7 +13,7 @@
 
 #define TABLE_BITS 16
 #define TABLE_SIZE (1u << TABLE_BITS)
-#define INSTRUCTION_BITS 12
+#define INSTRUCTION_BITS 16
 #define INSTRUCTION_SIZE (1u << INSTRUCTION_BITS)
 #define NEVER 1u /* odd, so it equals no block's address */
 #define NO_LINE UINT32_MAX
@@ -188,7 +188,8 @@ struct engine {
     uint64_t wait_cycles; /* lost to flash wait states */
     /* Up to here mirrored in engine_native.py. */
     block *previous;
-    block *pending; /* already arrived at, then stopped before running it */
+    block *pending;        /* already arrived at, then stopped before running it */
+    block *pending_before; /* what it was fallen into from; NULL for a branch */
     void *uc;
     reg_read_function reg_read;
     emu_stop_function emu_stop;

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 _u16, _u32, _u64, _i32 = ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int32
 
 
+# Unicorn walks the list of hooks at each hooked instruction: from so many on, one hook for every
+# instruction is faster.
+_MOST_HOOKS = 256
+
+
 class State(ctypes.Structure):
     """The first fields of engine.h's `struct engine`."""
 
@@ -197,6 +202,7 @@ class NativeEngine:
             raise MemoryError("the native engine could not allocate its tables")
         self.state: Any = State.from_address(self._engine)
         self._flash: tuple[int, int] | None = None
+        self._instruction_hooks: list[int] | None = []  # None: one hook for every instruction
 
     def __del__(self) -> None:
         if getattr(self, "_engine", None):
@@ -286,8 +292,19 @@ class NativeEngine:
             for index in range(count)
         ]
 
-    def hook_instructions(self, first: int, last: int) -> None:
-        self._cpu.hook(HOOK_CODE, self._library.ebnn_on_instruction, self._engine, first, last)
+    def hook_instruction(self, address: int) -> None:
+        if self._instruction_hooks is None:
+            return
+        on_instruction = self._library.ebnn_on_instruction
+        if len(self._instruction_hooks) < _MOST_HOOKS:
+            hook = self._cpu.hook(HOOK_CODE, on_instruction, self._engine, address, address)
+            self._instruction_hooks.append(hook)
+            return
+        for hook in self._instruction_hooks:
+            self._cpu.unhook(hook)
+        self._instruction_hooks = None
+        self._cpu.hook(HOOK_CODE, on_instruction, self._engine)
+        self._cpu.forget_all_translations()
 
     def watch_stack(self, deeper: Deeper) -> None:
         def call(address: int) -> None:

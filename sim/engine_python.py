@@ -133,6 +133,7 @@ class PythonEngine:
         self._resumed = Block()
         self._previous = self._idle
         self._pending: Block | None = None
+        self._pending_before: Block | None = None
         self._resume_block = self._idle
         self._blocks: list[Block] = []
         self._table: dict[tuple[int, int], Block] = {}
@@ -235,8 +236,8 @@ class PythonEngine:
     def instructions(self) -> list[Instruction]:
         return list(self._instructions.values())
 
-    def hook_instructions(self, first: int, last: int) -> None:
-        self._cpu.hook(HOOK_CODE, self._on_instruction, None, first, last)
+    def hook_instruction(self, address: int) -> None:
+        self._cpu.hook(HOOK_CODE, self._on_instruction, None, address, address)
 
     def watch_stack(self, deeper: Deeper) -> None:
         self._deeper = deeper
@@ -266,15 +267,9 @@ class PythonEngine:
         state, before = self.state, self._previous
         taken = address != before.end
         cycles = state.cycles
+        block = self._find(address, size, None if taken else before)
         if taken:
-            block = self._table.get((address, size))
-            if block is None:
-                block = self._table[address, size] = self._new_block(address, size, None)
             cycles += before.taken_cycles
-        else:
-            block = before.variants.get(size)
-            if block is None:
-                block = before.variants[size] = self._new_block(address, size, before)
         if (
             block.flags & state.alert
             or address == state.watched_return
@@ -284,7 +279,7 @@ class PythonEngine:
             or (block.lowest_sp and (state.sp + block.lowest_sp) % _SPAN < state.lowest_sp)
             or self._pending is not None
         ):
-            self._slow_path(block, before, address)
+            self._slow_path(block, before, address, size)
             return
         before.taken += taken
         self._count(block, cycles)
@@ -320,7 +315,19 @@ class PythonEngine:
             self.state.wait_cycles += waited
             self._previous.wait_cycles += waited
 
-    def _slow_path(self, block: Block, before: Block, address: int) -> None:
+    def _find(self, address: int, size: int, before: Block | None) -> Block:
+        """The block at `address`: the variant fallen into from `before`, if that is not None."""
+        if before is None:
+            block = self._table.get((address, size))
+            if block is None:
+                block = self._table[address, size] = self._new_block(address, size, None)
+            return block
+        block = before.variants.get(size)
+        if block is None:
+            block = before.variants[size] = self._new_block(address, size, before)
+        return block
+
+    def _slow_path(self, block: Block, before: Block, address: int, size: int) -> None:
         state = self.state
         if self._pending is self._resumed:
             self._pending = None
@@ -329,7 +336,10 @@ class PythonEngine:
                 return None
         if self._pending is not None and self._pending.address == address:
             block = self._pending
+            if block.size != size:
+                block = self._find(address, size, self._pending_before)
         else:
+            self._pending_before = before if address == before.end else None
             if address != before.end:
                 state.cycles += before.taken_cycles
                 before.taken += 1

@@ -121,6 +121,7 @@ def load_library() -> Any:
         "uc_reg_write_batch": [pointer, pointer, pointer, i32],
         "uc_emu_start": [pointer, u64, u64, u64, ctypes.c_size_t],
         "uc_emu_stop": [pointer],
+        "uc_hook_del": [pointer, ctypes.c_size_t],
         "uc_hook_add": [pointer, pointer, i32, pointer, pointer, u64, u64],
         "uc_context_alloc": [pointer, pointer],
         "uc_context_save": [pointer, pointer],
@@ -267,8 +268,11 @@ class Cpu:
 
     def hook(
         self, kind: int, callback: Any, user: Any = None, first: int = 1, last: int = 0
-    ) -> None:
-        """Call `callback` (a C function or its address); for every address unless first <= last."""
+    ) -> int:
+        """Call `callback` (a C function or its address); for every address unless first <= last.
+
+        Returns what `unhook` takes.
+        """
         self._kept.append(callback)
         hook = ctypes.c_size_t()
         self._check(
@@ -282,6 +286,14 @@ class Cpu:
                 last,
             )
         )
+        return hook.value
+
+    def unhook(self, hook: int) -> None:
+        self._check(self.library.uc_hook_del(self.handle, hook))
+
+    def forget_all_translations(self) -> None:
+        """Translate all code again when it is next run, with the hooks of then."""
+        self._control(_CTL_TB_FLUSH, 0)
 
     def forget_translation(self, first: int, end: int) -> None:
         """Translate code in [first, end) again when it is next run, with the hooks of then."""

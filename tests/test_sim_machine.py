@@ -202,3 +202,27 @@ def test_an_unknown_symbol_suggests_near_names(tmp_path: Path) -> None:
     machine = Machine(build(tmp_path, "m3", _PROGRAM))
     with pytest.raises(UserError, match="did you mean divide"):
         machine.symbol("divid")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_thousands_of_conditional_instructions_are_all_followed(
+    tmp_path: Path, engine: str
+) -> None:
+    # Each third pair runs its addition (its result is not 0); M4: CMP 1, IT 1, ADDNE 1 either way,
+    # LDRNE 2 where it runs and 1 where it is skipped.
+    count = 4000
+    body = "".join(
+        f"    cmp r0, #{i % 3}\n    it ne\n    ldrne r1, [sp]\n    nop\n" for i in range(count)
+    )
+    elf = build(tmp_path, "m4", assembly=function("many", body + "    bx lr"))
+    machine = Machine(elf, regions=("many",), engine=engine)
+    machine.call("many", 0)
+    skipped = len(range(0, count, 3))
+    region = machine.region("many")
+    assert region.instructions == 4 * count + 1
+    loads = machine.stalls()["memory access"]
+    machine.call("many", 1)
+    # The same number is equal to 1 as to 0, but for the rounding of a third.
+    assert machine.stalls()["memory access"] - loads == count - len(range(1, count, 3))
+    assert loads == count - skipped
+    assert_explained(machine)
