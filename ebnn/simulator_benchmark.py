@@ -19,9 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+
 from ebnn.architecture import InputSpec
 from ebnn.benchmarks import DEMO_ARCHITECTURE, Figure, random_network
+from ebnn.emulation import Firmware, run_samples, worker_pool
 from ebnn.firmware import build_model
+from ebnn.inputs import encode_input
 from ebnn.sim import Machine
 from ebnn.sim import unicorn_library as uc
 from ebnn.sim.board import Board, load_board
@@ -32,6 +36,7 @@ from ebnn.toolchain.firmware import build_firmware
 _ROUNDS = 5
 _INFERENCES = 300
 _CALLS = 2000
+_IMAGES = 10_000
 _STARTS = 5
 _LINKED_RAM_BYTES = 15 * 1024
 # Our cores in QEMU: machines whose flash and RAM begin where these boards' do.
@@ -66,6 +71,7 @@ def simulator(folder: Path) -> list[Figure]:
             inferences=_INFERENCES,
         )
         figures += _speeds(core, elf, board, qemu_machine)
+        figures.append(_many_images(core, elf, board.without_wait_states()))
     return figures + _overheads(folder)
 
 
@@ -159,6 +165,19 @@ def _run_qemu(qemu: str, machine: str, elf: Path) -> float:
 def _children_seconds() -> float:
     used = os.times()
     return used.children_user + used.children_system
+
+
+def _many_images(core: str, elf: Path, board: Board) -> Figure:
+    """As `ebnn verify` runs them, boot and processes' start included."""
+    spec = InputSpec(1, 28, 28)
+    images = np.random.default_rng(1).integers(0, 256, (_IMAGES, *spec.shape), dtype=np.uint8)
+    samples = encode_input(images, spec)
+    started = time.perf_counter()
+    with worker_pool(2) as pool:
+        run_samples(pool, Firmware(elf, board, _LINKED_RAM_BYTES), samples)
+    seconds = time.perf_counter() - started
+    name = f"{core}: {_IMAGES:,} images on two processes"
+    return Figure(name, round(seconds, 1), "seconds", must=15.0)
 
 
 def _overheads(folder: Path) -> list[Figure]:

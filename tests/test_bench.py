@@ -24,12 +24,14 @@ def test_the_simulators_benchmark_measures_every_way_of_running(
     monkeypatch.setattr(simulator_benchmark, "_ROUNDS", 1)
     monkeypatch.setattr(simulator_benchmark, "_STARTS", 1)
     monkeypatch.setattr(simulator_benchmark, "_INFERENCES", 2)
+    monkeypatch.setattr(simulator_benchmark, "_IMAGES", 4)
     figures = {figure.name: figure for figure in simulator_benchmark.simulator(tmp_path)}
     for core in ("M4F", "M0+"):
         counted = figures[f"{core}: cycles counted / bare"]
         assert (counted.must, counted.aim) == (0.85, 0.92)
         assert 0 < counted.value < 10
         assert figures[f"{core}: bare Unicorn"].value > 1
+        assert figures[f"{core}: 4 images on two processes"].must == 15.0
     assert figures["M4F: 3 flash wait states / bare"].value < 1
     assert figures["overhead of Machine.call"].value > 0
     assert figures["start to first instruction"].value > 0
