@@ -18,7 +18,7 @@ import pytest
 from sim_images import build, function
 
 from ebnn.board_parameters import NAMES, FittedBoard, Parameters, fitted_board, profile_text
-from ebnn.calibration import Calibration, calibrate
+from ebnn.calibration import Calibration, calibrate, refuse_worse
 from ebnn.calibration_runs import Figure, Runs, find_elf, names_to_fit, one_board, same_as
 from ebnn.record_file import Record, record_of
 from ebnn.sim import Machine, board_names, load_board
@@ -259,6 +259,34 @@ def test_noise_that_hides_a_parameter_is_refused(folder: Path) -> None:
     records = records_of(folder, Parameters(1, True, True, 1), noise=0.25)
     with pytest.raises(UserError, match="store_penalty_cycles: the records do not tell"):
         fit(folder, records, "store_penalty_cycles")
+
+
+def test_a_fit_that_serves_left_out_records_worse_than_none_is_refused(folder: Path) -> None:
+    found = fit(folder, records_of(folder, Parameters(5, True, True, 1)))
+    refuse_worse(found)
+    before = found.errors_before.mean_percent
+    left_out = tuple(replace(one, errors=(before / 100 + 0.01,)) for one in found.left_out)
+    says = rf"the one left out is {before + 1:.2f} %, more than the {before:.2f} % without"
+    with pytest.raises(UserError, match=says):
+        refuse_worse(replace(found, left_out=left_out))
+
+
+def test_firmware_that_never_ends_is_measured_by_what_it_ran(folder: Path, tmp_path: Path) -> None:
+    source = "void loop(void); int main(void) { loop(); loop(); for (;;) { } }"
+    build(tmp_path, "m3", c=source, assembly=_LOOP)
+    elf = next(tmp_path.glob("*.elf"))
+    (ended,) = records_of(folder, Parameters(1, True, True, 0), names=("four",))
+    record = replace(ended, regions={"loop": replace(ended.regions["loop"], count=2)})
+    cycles = Runs(base(folder), [record], [elf], max_cycles=100_000).cycles(
+        Parameters(1, True, True, 0)
+    )
+    # The same loop, but its lines may lie otherwise.
+    assert cycles[0] == pytest.approx(record.regions["loop"].cycles, rel=0.1)
+    never = build(tmp_path, "m3", c=source.replace("loop(); loop();", ""), assembly=_LOOP)
+    with pytest.raises(UserError, match=r"loop, which .*four\.json measured, did not run within"):
+        Runs(base(folder), [record], [never], max_cycles=100_000).cycles(
+            Parameters(1, True, True, 0)
+        )
 
 
 class _Shared:
