@@ -165,12 +165,11 @@ def calibrate(
         simulated=len(runs.parameters),
     )
     if same_as(after) != same_as(before):
-        refuse_worse(found)
+        _refuse_worse(found)
     return found
 
 
-def refuse_worse(found: Calibration) -> None:
-    """Raise `UserError` where the fit serves a record that it has not seen worse than none."""
+def _refuse_worse(found: Calibration) -> None:
     left_out, before = found.errors_left_out.mean_percent, found.errors_before.mean_percent
     if left_out > before:
         raise UserError(

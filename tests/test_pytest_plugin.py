@@ -239,6 +239,24 @@ def test_every_run_of_a_test_is_checked_and_the_worst_is_told(
     result.stdout.fnmatch_lines(["12 runs of firmware"])
 
 
+def test_a_region_of_one_image_does_not_bind_the_others(
+    pytester: pytest.Pytester, firmware: Build
+) -> None:
+    firmware()
+    (pytester.path / "other").mkdir()
+    build(pytester.path / "other", "m4", "int main(void) { return 0; }")
+    result = _run(
+        pytester,
+        tests="""
+        @pytest.mark.budget(cycles="1M", region="step")
+        def test_both(cortex_m):
+            cortex_m("image-m4.elf")
+            cortex_m("other/image-m4.elf")
+        """,
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_functions_are_called_with_arguments_and_memory(
     pytester: pytest.Pytester, firmware: Build
 ) -> None:
@@ -485,8 +503,8 @@ def test_budgets_that_nothing_was_held_against_fail(
     result.stdout.fnmatch_lines(
         [
             "*made no run: call cortex_m(...)",
-            "cycles of never_called: never_called did not run to its end*",
-            "E *no symbol 'stap'; did you mean step*",
+            "cycles of never_called: it did not run to its end, in image-m4.elf on generic-m4",
+            "cycles of stap: it did not run *no symbol 'stap'; did you mean step*",
         ]
     )
 
@@ -547,6 +565,7 @@ def test_xdist_workers_hand_their_figures_to_the_summary(
     result = _run(
         pytester,
         "-n1",
+        "--ebnn-markdown=budgets.md",
         tests="""
         @pytest.mark.budget(stack="1k")
         def test_kept(cortex_m):
@@ -567,6 +586,9 @@ def test_xdist_workers_hand_their_figures_to_the_summary(
             "2 runs of firmware",
         ]
     )
+    table = (pytester.path / "budgets.md").read_text().splitlines()
+    assert table[2] == "| test | board | budget | used | of |  |"
+    assert table[4].startswith("| test_firmware.py::test_over | generic-m4 | stack |")
 
 
 # --- everybody else -------------------------------------------------------------------------

@@ -35,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--ebnn-records", metavar="DIR", help="write the run record of each run there, as JSON"
     )
+    group.addoption(
+        "--ebnn-markdown",
+        metavar="FILE",
+        help="write the budgets as Markdown; added to $GITHUB_STEP_SUMMARY",
+    )
     parser.addini("ebnn_boards", "as --ebnn-board, one or several", type="args", default=[])
     parser.addini("ebnn_elf", "as --ebnn-elf", default="")
 
@@ -136,7 +141,7 @@ def pytest_runtest_makereport(
     if _FIXTURE in getattr(item, "fixturenames", ()) and call.excinfo is not None:
         from ebnn.pytest_plugin.session import hide_own_frames
 
-        hide_own_frames(call.excinfo, _PACKAGE)
+        hide_own_frames(call, _PACKAGE)
     report = yield
     if factory is not None and call.when == "call":
         from ebnn.pytest_plugin.session import report_facts
@@ -155,10 +160,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     if not reports:
         return
-    from ebnn.pytest_plugin.summary import summary_lines
+    from ebnn.pytest_plugin.summary import markdown_problem, summary_lines
 
     lines = summary_lines(reports)
     if lines and terminalreporter.verbosity > -2:
         terminalreporter.section("firmware")
         for line in lines:
             terminalreporter.write_line(line)
+    path = terminalreporter.config.getoption("--ebnn-markdown")
+    problem = markdown_problem(path, reports) if path else None
+    if problem:
+        terminalreporter.write_line(f"error: {problem}", red=True)

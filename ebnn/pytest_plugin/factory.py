@@ -165,7 +165,7 @@ class CortexM:
             core=None if core is None else core_named(core).name,
             ram_bytes=None if ram is None else _bytes(ram),
             regions=regions_of(regions, budgeted, called, _DEFAULT_REGIONS),
-            required_regions=regions_of(regions, budgeted),
+            required_regions=tuple(regions),
             max_cycles=_count(max_cycles),
             timeout_seconds=timeout,
             faults=faults,

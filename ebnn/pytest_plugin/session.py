@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 import pytest
-from _pytest._code import Traceback
 
 from ebnn.pytest_plugin.factory import CortexM
 from ebnn.pytest_plugin.last_pass import changes, remember
@@ -91,9 +90,9 @@ def report_facts(factory: CortexM) -> dict[str, Any]:
     return {"runs": len(factory.runs), "budgets": [dict(one.facts()) for one in found]}
 
 
-def hide_own_frames(excinfo: pytest.ExceptionInfo[BaseException], package: Path) -> None:
+def hide_own_frames(call: pytest.CallInfo[None], package: Path) -> None:
     """Of an error that is meant for the user, show the user's own code alone."""
-    error = excinfo.value
+    error = call.excinfo.value if call.excinfo is not None else None
     if not isinstance(error, UserError | FirmwareFailed):
         return
     error.__cause__, error.__suppress_context__ = None, True
@@ -104,7 +103,7 @@ def hide_own_frames(excinfo: pytest.ExceptionInfo[BaseException], package: Path)
             kept = TracebackType(kept, one.tb_frame, one.tb_lasti, one.tb_lineno)
     if kept is not None:
         error.__traceback__ = kept
-        excinfo.traceback = Traceback(kept)
+        call.excinfo = pytest.ExceptionInfo.from_exception(error)
 
 
 def _steps(traceback: TracebackType | None) -> Iterator[TracebackType]:

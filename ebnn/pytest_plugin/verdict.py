@@ -10,8 +10,9 @@ from typing import Any
 from ebnn.pytest_plugin.budgets import Budget
 from ebnn.pytest_plugin.notes import flag_lines, stack_lines, symbol_lines
 from ebnn.pytest_plugin.run import Run
-from ebnn.sim.errors import printable
+from ebnn.sim.errors import UserError, printable
 from ebnn.sim.machine import Machine
+from ebnn.sim.markers import marker_symbols
 
 _MOST_FUNCTIONS = 6
 _MOST_LINES = 4
@@ -97,7 +98,7 @@ def headline(verdict: Verdict, run_count: int) -> str:
     budget, run = verdict.budget, verdict.run
     where = f"{run.setup.elf.name} on {run.record['board']}"
     if verdict.used is None:
-        return f"{budget.title}: {budget.region} did not run to its end, in {where}"
+        return f"{budget.title}: it did not run to its end, in {where}{_missing(verdict)}"
     over = verdict.used - budget.limit
     share = f" ({100 * over / budget.limit:.1f} %)" if budget.limit else ""
     unit = "cycles" if budget.kind == "cycles" else "bytes"
@@ -110,6 +111,17 @@ def headline(verdict: Verdict, run_count: int) -> str:
         over_too = f", {verdict.failed} of {run_count} are over" if verdict.failed > 1 else ""
         text += f"; run {verdict.number} of {run_count} took most{over_too}"
     return text
+
+
+def _missing(verdict: Verdict) -> str:
+    """What the image lacks of a region that did not run."""
+    elf, region = verdict.run.elf, str(verdict.budget.region)
+    try:
+        for symbol in marker_symbols(elf, region) or (region,):
+            elf.symbol(symbol)
+    except UserError as error:
+        return f"; {error}"
+    return ""
 
 
 def _culprits(budget: Budget, machine: Machine) -> list[str]:
