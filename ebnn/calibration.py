@@ -165,11 +165,12 @@ def calibrate(
         simulated=len(runs.parameters),
     )
     if same_as(after) != same_as(before):
-        _refuse_worse(found)
+        refuse_worse(found)
     return found
 
 
-def _refuse_worse(found: Calibration) -> None:
+def refuse_worse(found: Calibration) -> None:
+    """Raise `UserError` where the fit serves a record that it has not seen worse than none."""
     left_out, before = found.errors_left_out.mean_percent, found.errors_before.mean_percent
     if left_out > before:
         raise UserError(
