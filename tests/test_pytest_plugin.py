@@ -212,10 +212,16 @@ def test_a_failing_test_shows_its_failed_budgets_too(
         @pytest.mark.budget(stack=1)
         def test_step(cortex_m):
             assert cortex_m("image-m4.elf").exit_status == 42
+
+        @pytest.mark.budget(stack=1)
+        def test_by_hand(cortex_m):
+            cortex_m("image-m4.elf")
+            pytest.fail("not good enough")
         """,
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E *assert 0 == 42", "*Captured budgets call*", "stack: * over *"])
+    result.assert_outcomes(failed=2)
+    told = ["*Captured budgets call*", "stack: * over *"]
+    result.stdout.fnmatch_lines(["E *assert 0 == 42", *told, "E *not good enough", *told])
 
 
 # --- several runs, functions, memory --------------------------------------------------------

@@ -119,7 +119,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Look at the budgets when the test has run: one that is over fails it."""
     try:
         result = yield
-    except Exception:
+    except (Exception, pytest.fail.Exception):
         if _KEY in item.stash:
             from ebnn.pytest_plugin.session import report_beside
 
