@@ -7,9 +7,18 @@ from pathlib import Path
 from ebnn.activations import trace_bytes
 from ebnn.emitter import emit
 from ebnn.emitter.program import Program
+from ebnn.harness_sources import HarnessSamples, write_samples, write_uart_setup
 from ebnn.lowered import LoweredNetwork
 from ebnn.sim.board import Board
+from ebnn.sim.board_uart import Uart
+from ebnn.sim.errors import UserError
 from ebnn.toolchain.firmware import TOOLCHAIN_DIR, build_firmware
+
+HARNESS_TRANSPORTS = ("semihosting", "rtt", "uart")
+_HARNESS_SOURCES = ("board_harness.c", "cycle_counter.c", "cycle_span.S", "stack_paint.c")
+# The id tells which build a board runs. Functions begin on words with -Os too: else the call into
+# ebnn_infer could cost another cycle than the call that its cost is taken from.
+_HARNESS_FLAGS = ("-Wl,--build-id=sha1", "-falign-functions=4")
 
 
 def build_model(
@@ -43,5 +52,47 @@ def build_model(
         optimize=optimize,
         defines=defines,
         ram_bytes=ram_bytes,
+    )
+    return program
+
+
+def build_harness(
+    network: LoweredNetwork,
+    board: Board,
+    output: Path,
+    sources: Path,
+    samples: HarnessSamples,
+    transport: str = "semihosting",
+    uart: Uart | None = None,
+    lowering: str = "fast",
+    optimize: str = "-O3",
+    ram_bytes: int | None = None,
+) -> Program:
+    """Like `build_model`, but the firmware carries `samples` and reports each inference.
+
+    `transport` is one of `HARNESS_TRANSPORTS`; `uart` needs the board's `uart`. What is generated
+    for the harness goes to the folder `harness` in `sources`.
+    """
+    program = emit(network, sources, lowering)
+    folder = sources / "harness"
+    built_for = f"{transport} {board.name}"
+    files = [*sorted(sources.glob("*.c"))]
+    files += [TOOLCHAIN_DIR / name for name in (*_HARNESS_SOURCES, f"output_{transport}.c")]
+    files.append(write_samples(samples, built_for, folder))
+    if transport == "uart":
+        if uart is None:
+            raise UserError(
+                f"{board.name}: its description has no [uart] table:"
+                " use --output semihosting or rtt"
+            )
+        files.append(write_uart_setup(uart, folder))
+    build_firmware(
+        files,
+        board,
+        output,
+        include_dirs=[sources, folder],
+        optimize=optimize,
+        ram_bytes=ram_bytes,
+        extra_flags=_HARNESS_FLAGS,
     )
     return program

@@ -75,6 +75,19 @@ def board_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
+def board_path(name_or_path: str | Path) -> Path:
+    """The TOML file of `NAME` or a path, `@PROFILE` or not; `UserError` where there is none."""
+    text = str(name_or_path).partition("@")[0]
+    if text.endswith(".toml"):
+        return Path(text)
+    if text not in board_names():
+        raise UserError(
+            f"no board is called {text!r}: choose one of {', '.join(board_names())}, "
+            "or give the path of a TOML file"
+        )
+    return _FOLDER / f"{text}.toml"
+
+
 def load_board(name_or_path: str | Path) -> Board:
     """The board of that name, or described by that TOML file; `BOARD@PROFILE` for one of the
     profiles that the file describes, or for `0ws`: the same clock, and flash as fast as the core.
@@ -82,15 +95,8 @@ def load_board(name_or_path: str | Path) -> Board:
     Raises:
         UserError: no such board or profile, or a description with a missing or impossible value.
     """
-    text, at, profile = str(name_or_path).partition("@")
-    path = _FOLDER / f"{text}.toml"
-    if text.endswith(".toml"):
-        path = Path(text)
-    elif text not in board_names():
-        raise UserError(
-            f"no board is called {text!r}: choose one of {', '.join(board_names())}, "
-            "or give the path of a TOML file"
-        )
+    _text, at, profile = str(name_or_path).partition("@")
+    path = board_path(name_or_path)
     try:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -99,6 +105,15 @@ def load_board(name_or_path: str | Path) -> Board:
         raise UserError(f"{path}: not a TOML board description ({error})") from error
     board = _board(path, facts, profile if at else None)
     return board.without_wait_states() if profile == ZERO_WAIT_STATES else board
+
+
+def as_it_leaves_reset(name_or_path: str | Path) -> Board:
+    """The board at the clock that firmware without any set-up runs at: its profile `reset` where it
+    has one, unless another profile is asked for."""
+    board = load_board(name_or_path)
+    if "@" not in str(name_or_path) and "reset" in board.profiles:
+        return load_board(f"{name_or_path}@reset")
+    return board
 
 
 def generic_board(core: str) -> Board:

@@ -53,10 +53,13 @@ def examine() -> list[Finding]:
         _package("torch", "training", required=False, extra="train"),
         _package("capstone", "annotated listings", required=False, extra="annotate"),
         _package("scikit-learn", "the data set digits", required=False, extra="train"),
+        _package("pyserial", "boards with a serial port", required=False, extra="board"),
         _program(
             "qemu-system-arm", "a second opinion on firmware", "apt-get install qemu-system-arm"
         ),
-        _program("gdb-multiarch", "debugging firmware", "apt-get install gdb-multiarch", "gdb"),
+        _program(
+            "gdb-multiarch", "boards behind a GDB server", "apt-get install gdb-multiarch", "gdb"
+        ),
     ]
 
 

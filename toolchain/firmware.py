@@ -48,6 +48,7 @@ _LINK_FLAGS = (
     "-Wl,--gc-sections",
     "-Wl,--build-id=none",
 )
+_PREFIX_MAP = "-ffile-prefix-map="
 _OVERFLOW = re.compile(r"region `(?P<region>\w+)' overflowed by (?P<bytes>\d+) bytes?")
 
 
@@ -132,6 +133,11 @@ def _compile(
     def compile_one(index: int, source: Path, flags: list[str]) -> str:
         # Numbered, because two folders may hold sources of one name.
         name = f"{index:02}-{source.stem}.o"
+        if source.suffix == ".S":  # its debug information is the assembler's, which has own maps
+            maps = [
+                flag.removeprefix(_PREFIX_MAP) for flag in flags if flag.startswith(_PREFIX_MAP)
+            ]
+            flags = [*flags, *(f"-Wa,--debug-prefix-map={entry}" for entry in maps)]
         command: list[str | Path] = [gcc.path, *flags, "-c", source, "-o", name]
         run_compiler(command, cwd=folder, subject=f"compile for {board.name}")
         return name
@@ -155,7 +161,7 @@ def _prefix_maps(
     theirs = dict.fromkeys((*(source.parent for source in sources), *include_dirs), ".")
     maps = {build_folder: ".", **theirs, **own}
     ordered = sorted(maps.items(), key=lambda entry: (len(entry[0].parts), str(entry[0])))
-    return [f"-ffile-prefix-map={folder}={name}" for folder, name in ordered]
+    return [f"{_PREFIX_MAP}{folder}={name}" for folder, name in ordered]
 
 
 @contextmanager

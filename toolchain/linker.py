@@ -43,6 +43,13 @@ SECTIONS
         _init_array_end = .;
     } > FLASH
 
+    /* Only with --build-id. */
+    .build_id :
+    {
+        _build_id = .;
+        KEEP(*(.note.gnu.build-id))
+    } > FLASH
+
     .data :
     {
         . = ALIGN(4);

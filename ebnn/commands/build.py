@@ -20,6 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ram", metavar="SIZE", help="link for this much RAM, say 15k")
     add_lowering_argument(parser)
+    harness = parser.add_argument_group(
+        "harness", "firmware that carries samples and times itself on each: see `ebnn board run`"
+    )
+    harness.add_argument("--harness", action="store_true", help="build that; needs --dataset")
+    harness.add_argument("--dataset", help="mnist, digits or the path of an .npz")
+    harness.add_argument("--data-dir", metavar="DIR", help="folder that holds MNIST's IDX files")
+    harness.add_argument(
+        "--samples", type=int, default=10, metavar="N", help="the first N test samples; default 10"
+    )
+    harness.add_argument(
+        "--output",
+        choices=("semihosting", "rtt", "uart"),
+        default="semihosting",
+        help="how its lines leave the board; default semihosting",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,8 +43,13 @@ def run(args: argparse.Namespace) -> int:
     from ebnn.firmware import build_model
     from ebnn.models import load_network
     from ebnn.sim.board import load_board
+    from ebnn.sim.errors import UserError
     from ebnn.sim.sizes import parse_size
 
+    if args.harness:
+        return _build_harness(args)
+    if args.dataset is not None:
+        raise UserError("--dataset is for --harness: firmware without it carries no samples")
     network = load_network(args.model)
     board = load_board(args.board)
     ram_bytes = None if args.ram is None else parse_size(args.ram, "--ram")
@@ -44,4 +64,42 @@ def run(args: argparse.Namespace) -> int:
             ram_bytes=ram_bytes,
         )
     print(f"{args.out}: {args.lowering} for {board.name}; run `python -m ebnn.sim run {args.out}`")
+    return 0
+
+
+def _build_harness(args: argparse.Namespace) -> int:
+    import tempfile
+
+    from ebnn.data import load_dataset
+    from ebnn.firmware import build_harness
+    from ebnn.harness_sources import harness_samples
+    from ebnn.models import load_network
+    from ebnn.sim.board import as_it_leaves_reset
+    from ebnn.sim.board_uart import load_uart
+    from ebnn.sim.errors import UserError
+    from ebnn.sim.sizes import parse_size
+
+    if args.dataset is None:
+        raise UserError("--harness needs --dataset: the samples that the firmware carries")
+    network = load_network(args.model)
+    board = as_it_leaves_reset(args.board)
+    dataset = load_dataset(args.dataset, args.data_dir)
+    samples = harness_samples(network, dataset.x_test, dataset.y_test, args.samples)
+    with tempfile.TemporaryDirectory(prefix="ebnn-sources-") as folder:
+        build_harness(
+            network,
+            board,
+            args.out,
+            args.sources or Path(folder),
+            samples,
+            transport=args.output,
+            uart=load_uart(args.board),
+            lowering=args.lowering,
+            optimize=f"-O{args.optimize}",
+            ram_bytes=None if args.ram is None else parse_size(args.ram, "--ram"),
+        )
+    print(
+        f"{args.out}: {args.lowering} for {board.name} with {args.samples} samples, lines by"
+        f" {args.output}; run `ebnn board run {args.out}`"
+    )
     return 0
