@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from .errors import UserError
 from .flash_timing import NO_WAIT_STATES, FlashTiming
+from .slow_ram import SlowRam
 
 _FOLDER = Path(__file__).parent / "boards"
 # Armv7-M ARM B3.1: from 0xA0000000 on are devices and the system. The KiB below is kept free: a
@@ -50,6 +51,7 @@ class Board:
     store_penalty_cycles: int = 0  # a load directly behind a store waits so long for the bus
     interrupt_priority_bits: int = 0  # implemented bits of a priority; 0: as usual for the core
     flash_timing: FlashTiming = NO_WAIT_STATES  # of the first flash
+    slow_ram: SlowRam | None = None  # part of the first RAM
     profiles: tuple[str, ...] = ()  # what else `NAME@PROFILE` may ask for
 
     def without_wait_states(self) -> Board:
@@ -177,6 +179,7 @@ def _board(path: Path, facts: dict[str, Any], profile: str | None) -> Board:
         ),
         interrupt_priority_bits=_priority_bits(path, facts),
         flash_timing=_flash_timing(path, facts, changed),
+        slow_ram=_slow_ram(path, facts, memories),
         profiles=tuple(profiles),
     )
 
@@ -213,6 +216,22 @@ def _flash_timing(path: Path, facts: dict[str, Any], changed: dict[str, Any]) ->
     if timing.line_bytes < 4 or timing.line_bytes & (timing.line_bytes - 1):
         raise UserError(f"{path}: line_bytes must be a power of two from 4 on")
     return timing
+
+
+def _slow_ram(path: Path, facts: dict[str, Any], memories: list[Memory]) -> SlowRam | None:
+    if "slow_ram" not in facts:
+        return None
+    described = _value(path, facts, "slow_ram", dict)
+    keys = [field.name for field in fields(SlowRam)]
+    if unknown := [key for key in described if key not in keys]:
+        raise UserError(f"{path}: {unknown[0]!r} is no key of [slow_ram]: use {', '.join(keys)}")
+    slow = SlowRam(**{key: _value(path, described, key, int) for key in keys})
+    ram = next(memory for memory in memories if memory.kind == "ram")
+    if not (ram.address <= slow.address < slow.last_address <= ram.end):
+        raise UserError(f"{path}: [slow_ram] does not lie in the first ram memory, {ram.name!r}")
+    if not (0 <= slow.first_access_cycles <= 4096 and 0 <= slow.starved_cycles <= 4096):
+        raise UserError(f"{path}: the cycles of [slow_ram] must be numbers from 0 to 4096")
+    return slow
 
 
 _KINDS = {int: "a number from 0 to 4096", bool: "true or false"}

@@ -8,7 +8,7 @@ from .cycle_rules import M0, M0_PLUS, M3, M4, M7, M33, Timing
 from .errors import UserError
 from .thumb import Instruction, Kind
 
-MODEL_VERSION = "2"  # of the cycle model: changes whenever a count can change
+MODEL_VERSION = "3"  # of the cycle model: changes whenever a count can change
 
 
 @dataclass(frozen=True)

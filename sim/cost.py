@@ -16,6 +16,7 @@ from types import MappingProxyType
 from .core import Core
 from .cycle_rules import Timing
 from .flash_timing import NO_WAIT_STATES, FlashTiming
+from .slow_ram import SlowRam, base_registers
 from .thumb import BRANCHES, SP, Instruction, Kind
 
 # Causes of stalls, as they appear in the run record.
@@ -30,6 +31,7 @@ SYSTEM = "system"
 STORE_PENALTY = "store penalty"
 FLASH_WAIT = "flash wait states"
 SPLIT_WIDE = "split instruction"
+SLOW_RAM = "slow ram"
 FOLDED_IT = "folded it"  # negative: IT instructions that cost nothing
 DUAL_ISSUE = "dual issue"  # negative: instructions that cost nothing
 
@@ -40,11 +42,12 @@ class BoardTiming:
 
     # A load directly behind a store waits for the store to leave the bus. The M3 TRM, load/store
     # timings: "the impact on timing is only felt if another load or store operation is executed
-    # before completion". Measured: 1 on STM32F407, 0 on STM32L100 and SAM D20.
+    # before completion". Measured: 0 on STM32L100, STM32F407 and SAM D20.
     store_penalty_cycles: int = 0
     flash_start: int = 0
     flash_bytes: int = 0
     flash: FlashTiming = NO_WAIT_STATES
+    slow_ram: SlowRam | None = None
 
     @property
     def has_wait_states(self) -> bool:
@@ -56,7 +59,8 @@ class DynamicCost:
     """An instruction whose cost beyond the block's depends on the run.
 
     `kind` is `executed` (cost `extra_cycles` by `cause` where its IT condition holds), `divide` or
-    `multiply_long` (by the operands in `dividend` and `divisor`, numbers of core registers).
+    `multiply_long` (by the operands in `dividend` and `divisor`, numbers of core registers), or
+    `slow_ram` (cost `extra_cycles` where either of those two points into the board's slow RAM).
     """
 
     address: int
@@ -125,6 +129,7 @@ def block_cost(
                 cause = max(costs, key=lambda name: costs[name]) if costs else MEMORY
                 dynamic.append(DynamicCost(instruction.address, "executed", cause, extra))
         dynamic += _operand_dependent(timing, instruction)
+        dynamic += _slow_access(board, instructions, index, previous if ran_before else None)
         if sp is not None:
             lowest_sp = min(lowest_sp, sp + instruction.stack_lowest)
             sp = None if instruction.stack_change is None else sp + instruction.stack_change
@@ -350,6 +355,25 @@ def _refill(timing: Timing, last: Instruction, previous: Instruction | None) -> 
         Kind.POP_PC: timing.pop_pc,
         Kind.TABLE_BRANCH: timing.table_branch,
     }.get(last.kind, 0)
+
+
+def _slow_access(
+    board: BoardTiming,
+    instructions: Sequence[Instruction],
+    index: int,
+    previous: Instruction | None,
+) -> list[DynamicCost]:
+    if board.slow_ram is None:
+        return []
+    instruction = instructions[index]
+    pipelined = previous is not None and _pipelines(previous, instruction)
+    cycles = board.slow_ram.extra_cycles(instructions, index, pipelined)
+    if not cycles:
+        return []
+    registers = base_registers(instruction)
+    return [
+        DynamicCost(instruction.address, "slow_ram", SLOW_RAM, cycles, registers[0], registers[-1])
+    ]
 
 
 def _operand_dependent(timing: Timing, instruction: Instruction) -> list[DynamicCost]:

@@ -9,7 +9,7 @@ from . import engine as stops
 from . import unicorn_library as uc
 from .call_tree import FunctionTable
 from .core import Core, missing_feature
-from .cost import FLASH_WAIT, BoardTiming, block_cost
+from .cost import FLASH_WAIT, SLOW_RAM, BoardTiming, block_cost
 from .costs import CostedBlock, CostModel
 from .engine import Engine, make_engine
 from .errors import UserError
@@ -143,6 +143,13 @@ class Counting:
         elif all(cost.kind == "executed" for cost in costs):
             record.kind = stops.KIND_EXECUTED
             record.cycles = costs[0].extra_cycles
+        elif (slow := self.timing.slow_ram) and costs[-1].kind == "slow_ram":
+            record.kind = stops.KIND_SLOW_RAM
+            record.cycles = costs[-1].extra_cycles
+            record.dividend = uc.CORE_REGISTERS[costs[-1].dividend]
+            record.divisor = uc.CORE_REGISTERS[costs[-1].divisor]
+            record.least_cycles, record.most_cycles = slow.address, slow.last_address
+            record.executed_cycles = sum(c.extra_cycles for c in costs if c.kind == "executed")
         else:
             cost = next(cost for cost in costs if cost.kind != "executed")
             timing = self.core.timing
@@ -155,9 +162,20 @@ class Counting:
             record.most_cycles = timing.divide_most
             record.cycles = int(instruction.kind is Kind.MULTIPLY_LONG_ACCUMULATE)
             record.executed_cycles = sum(c.extra_cycles for c in costs if c.kind == "executed")
-        self.causes.setdefault(address, costs[-1].cause if costs else "")
+        own = [cost for cost in costs if cost.kind != "slow_ram"]
+        self.causes.setdefault(address, own[-1].cause if own else "")
         self.costs.hooked.add(address)
         self.engine.hook_instruction(address)
+
+    def extra_of(self, hooked: Any) -> Counter[str]:
+        """Cycles of a dynamic instruction beyond what its blocks count, by cause."""
+        extra = int(hooked.extra)
+        found = Counter({self.causes.get(hooked.address, ""): extra})
+        if hooked.kind == stops.KIND_SLOW_RAM:  # the rest is of running where it may be skipped
+            slow = extra - int(hooked.count) * int(hooked.executed_cycles)
+            found = Counter({SLOW_RAM: slow})
+            found[self.causes[hooked.address]] += extra - slow
+        return found
 
     def stalls(self) -> dict[str, int]:
         """Cycles beyond one for each instruction, by cause; instructions plus these are cycles."""
@@ -175,5 +193,5 @@ class Counting:
             if block.entered_by_branch:
                 found[block.cost.entry_cause] += block.cost.entry_cycles * count
         for instruction in self.engine.instructions():
-            found[self.causes.get(instruction.address, "")] += instruction.extra
+            found.update(self.extra_of(instruction))
         return {cause: cycles for cause, cycles in sorted(found.items()) if cycles}

@@ -420,6 +420,10 @@ void ebnn_on_instruction(void *uc, uint64_t address, uint32_t size, void *user) 
                 return;
             }
             extra = divide_extra(i, first, second);
+        } else if (i->kind == KIND_SLOW_RAM) {
+            uint32_t bytes = i->most_cycles - i->least_cycles;
+            int inside = first - i->least_cycles <= bytes || second - i->least_cycles <= bytes;
+            extra = inside ? i->cycles : 0;
         } else {
             /* cost.py's multiply_long_extra: 1 for each wide factor, and `cycles` (1 where it
              * accumulates) more when both are. */

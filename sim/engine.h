@@ -64,7 +64,8 @@ enum {
     KIND_LONG_MULTIPLY = 2,
     KIND_ILLEGAL = 3,
     KIND_STACK = 4,
-    KIND_SYSTEM = 5 /* Python carries it out: always where `cycles` is set, or on `trap_system` */
+    KIND_SYSTEM = 5,  /* Python carries it out: always where `cycles` is set, or on `trap_system` */
+    KIND_SLOW_RAM = 6 /* costs `cycles` where a register lies from least_ to most_cycles */
 };
 
 /* One line of flash that a block is fetched from. */

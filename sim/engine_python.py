@@ -460,6 +460,9 @@ class PythonEngine:
                     self._stop(stops.STOP_DIVIDE, address)
                     return
                 extra = _divide_extra(found, first, second)
+            elif found.kind == stops.KIND_SLOW_RAM:
+                start, end = found.least_cycles, found.most_cycles
+                extra = found.cycles if start <= first <= end or start <= second <= end else 0
             else:
                 wide = _is_wide(first, found.is_signed) + _is_wide(second, found.is_signed)
                 extra = wide + (found.cycles if wide == 2 else 0)

@@ -28,6 +28,7 @@ from .memory_use import check_placement, check_static, static_bytes, static_end
 from .record import RegionRun, RunRecord
 from .regions import Regions
 from .semihosting import Exit, Semihosting
+from .slow_ram import SlowRam
 
 if TYPE_CHECKING:
     from .annotate import Annotation
@@ -122,6 +123,7 @@ class Machine:
             self.board.flash.address,
             self.board.flash.size_bytes,
             self.board.flash_timing,
+            self._reachable_slow_ram(),
         )
         functions = FunctionTable(self.elf) if profile else None
         self._counting = Counting(self._cpu, self.core, timing, library, functions)
@@ -200,6 +202,11 @@ class Machine:
     def require_region(self, name: str) -> None:
         """`UserError` where the image has no such function, or not both markers."""
         self._regions.require(name)
+
+    def _reachable_slow_ram(self) -> SlowRam | None:
+        """The board's slow RAM, unless the RAM limit leaves nothing of it."""
+        slow = self.board.slow_ram
+        return slow if slow and self._memory.ram_end > slow.address else None
 
     def _reset(self) -> None:
         """What the core does at reset: SP and PC from the vector table (ARMv7-M ARM B1.5.5)."""

@@ -36,6 +36,7 @@ def run_record(machine: Machine) -> RunRecord:
                 "wait_states": timing.wait_states,
                 "flash": asdict(timing) if timing.wait_states else None,
                 "store_penalty_cycles": board.store_penalty_cycles,
+                "slow_ram": asdict(board.slow_ram) if board.slow_ram else None,
                 "error": asdict(error) if error else None,
             },
             "engine": machine.engine_name,

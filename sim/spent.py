@@ -57,8 +57,7 @@ def spent(counting: Counting, may_stay_whole: Callable[[CostedBlock], bool]) -> 
             count = counted.count - sum(times for at, times in cuts.items() if address >= at)
             yield Spent(address, count, _times(stalls, count))
     for dynamic in counting.engine.instructions():
-        cause = counting.causes.get(dynamic.address, "")
-        yield Spent(dynamic.address, 0, Counter({cause: int(dynamic.extra)}))
+        yield Spent(dynamic.address, 0, counting.extra_of(dynamic))
     for (address, cause), cycles in counting.added.items():
         yield Spent(address, 0, Counter({cause: cycles}))
 
