@@ -169,7 +169,7 @@ def test_ending_differently_on_the_engines_is_a_failure(
     assert fuzz_child.judge(elf, options) == (1, None)
     monkeypatch.setattr(
         "ebnn.sim.engine_python.PythonEngine._slow_path",
-        lambda engine, block, before, address: engine._count(block, 10),
+        lambda engine, block, before, address, size: engine._count(block, 10),
     )
     code, wrong = fuzz_child.judge(elf, options)
     assert (code, wrong and wrong[:32]) == (1, "the Python engine ends otherwise")
