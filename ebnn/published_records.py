@@ -28,7 +28,7 @@ def published_records() -> list[tuple[Record, Record]]:
                 "kind": "sim",
                 "model": {
                     "version": MODEL_VERSION,
-                    "wait_states": 0,
+                    "wait_states": found[0].wait_states,
                     "store_penalty_cycles": published.load_after_store_cycles,
                     "error": None,
                 },

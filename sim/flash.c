@@ -39,7 +39,8 @@ uint64_t flash_fetch(flash *f, uint32_t line, uint64_t now) {
     uint64_t ready = now;
     f->current = line;
     if (!is_held(&f->instruction, line)) {
-        uint64_t began = f->prefetched == line ? f->prefetched_at : now;
+        /* A prefetch begins in the cycle after the one in which the read before it ends. */
+        uint64_t began = f->prefetched == line ? f->prefetched_at + 1 : now;
         if (began + f->wait_states > now) {
             ready = began + f->wait_states;
         }

@@ -92,7 +92,7 @@ class Flash:
         ready = now
         self.current = line
         if not self._instruction.is_held(line):
-            began = self._prefetched_at if self._prefetched == line else now
+            began = self._prefetched_at + 1 if self._prefetched == line else now
             ready = max(now, began + self._timing.wait_states)
             self._instruction.hold(line)
         if self._timing.prefetch and self._prefetched != line + 1:

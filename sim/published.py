@@ -7,6 +7,7 @@ here. `docs/fidelity.md` tells how they were run.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,8 +21,10 @@ _FOLDER = Path(__file__).parent / "published"
 class Measurement:
     """One published figure. `published_cycles` is the mean of `runs` equal parts of a run.
 
+    `wait_states` above 0 were simulated on the board `simulated_board` of the package.
     `group` is `assembly`; `compiled`, the very binary that ran on the board; `stated`, a count that
-    the author of a routine wrote beside it; or `flash data`, see docs/fidelity.md.
+    the author of a routine wrote beside it; `flash data` or `wait states`, see
+    docs/fidelity.md.
     """
 
     board: str
@@ -32,6 +35,8 @@ class Measurement:
     published_cycles: float
     simulated_cycles: int
     harness_cycles: int
+    wait_states: int = 0
+    simulated_board: str = ""
 
     @property
     def error_percent(self) -> float:
@@ -54,6 +59,15 @@ class PublishedBoard:
         """Of what was measured on boards, without data read from flash."""
         return self.error_of("assembly", "compiled")
 
+    def error_at(self, wait_states: int, board: str) -> ModelError | None:
+        """Of what was measured at these wait states and simulated on this board."""
+        found = [
+            one
+            for one in self.measurements
+            if (one.wait_states, one.simulated_board) == (wait_states, board)
+        ]
+        return _error(found) if wait_states and found else None
+
     @property
     def groups(self) -> tuple[str, ...]:
         """The groups that have measurements, in order."""
@@ -61,8 +75,12 @@ class PublishedBoard:
 
     def error_of(self, *groups: str) -> ModelError:
         """Mean and worst error of the measurements of these groups."""
-        errors = [abs(one.error_percent) for one in self.measurements if one.group in groups]
-        return ModelError(sum(errors) / len(errors), max(errors), len(errors))
+        return _error([one for one in self.measurements if one.group in groups])
+
+
+def _error(measurements: Sequence[Measurement]) -> ModelError:
+    errors = [abs(one.error_percent) for one in measurements]
+    return ModelError(sum(errors) / len(errors), max(errors), len(errors))
 
 
 @cache
@@ -76,13 +94,17 @@ def published_boards() -> dict[str, PublishedBoard]:
     return boards
 
 
-def model_error(core_name: str, store_penalty_cycles: int) -> ModelError | None:
-    """Error of a core's cycle rules at 0 wait states; None where this combination of core and
-    board parameter was not validated.
+def model_error(
+    core_name: str, store_penalty_cycles: int, wait_states: int = 0, board_name: str = ""
+) -> ModelError | None:
+    """Error of a core's cycle rules, at wait states on one board of the package; None where this
+    combination of core and board was not validated.
 
     The M4F is the M4 with an FPU: its integer rules are the M4's.
     """
     board = published_boards().get("cortex-m4" if core_name == "cortex-m4f" else core_name)
     if board is None or board.load_after_store_cycles != store_penalty_cycles:
         return None
+    if wait_states:
+        return board.error_at(wait_states, board_name)
     return board.error

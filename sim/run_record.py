@@ -18,10 +18,9 @@ def run_record(machine: Machine) -> RunRecord:
     """What `machine` has run so far, as a record."""
     elf, board, use = machine.elf, machine.board, machine.ram_use()
     timing = board.flash_timing
-    # Nothing published was measured on a flash with wait states.
-    error = None
-    if not timing.wait_states:
-        error = model_error(machine.core.name, board.store_penalty_cycles)
+    error = model_error(
+        machine.core.name, board.store_penalty_cycles, timing.wait_states, board.name
+    )
     bound = machine.stack_bound
     return RunRecord(
         {

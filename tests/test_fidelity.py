@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ebnn.sim.board import load_board
 from ebnn.sim.core import CORES
 from ebnn.sim.published import model_error, published_boards
 
@@ -33,6 +34,26 @@ def test_hand_written_code_on_m3_is_closer_than_compiled_code() -> None:
     board = published_boards()["cortex-m3"]
     assert board.error_of("assembly").mean_percent <= 1.0
     assert board.error_of("compiled").mean_percent <= 2.0
+
+
+@pytest.mark.parametrize(
+    ("core", "wait_states", "board", "mean_percent", "worst_percent"),
+    [
+        ("cortex-m0", 1, "stm32f0-discovery", 0.5, 1.0),
+        ("cortex-m3", 2, "nucleo-f103rb", 4.0, 8.0),
+        ("cortex-m4f", 5, "stm32f407-discovery", 4.0, 4.0),
+    ],
+)
+def test_error_at_wait_states_is_stated_for_the_board_that_was_measured(
+    core: str, wait_states: int, board: str, mean_percent: float, worst_percent: float
+) -> None:
+    error = model_error(core, 0, wait_states, board)
+    assert error is not None
+    assert error.mean_percent <= mean_percent
+    assert error.worst_percent <= worst_percent
+    assert load_board(board).flash_timing.wait_states == wait_states
+    assert model_error(core, 0, wait_states + 1, board) is None
+    assert model_error(core, 0, wait_states, "generic-m4f") is None
 
 
 def test_stated_error_leaves_out_counts_that_were_not_measured() -> None:
