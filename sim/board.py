@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from .core import SMALL_MULTIPLIER_CORES
 from .errors import UserError
 from .flash_timing import NO_WAIT_STATES, FlashTiming
 from .slow_ram import SlowRam
@@ -49,6 +50,7 @@ class Board:
     memories: tuple[Memory, ...]
     source: str
     store_penalty_cycles: int = 0  # a load directly behind a store waits so long for the bus
+    small_multiplier: bool = False  # of an M0 or M0+: MULS takes 32 cycles instead of 1
     interrupt_priority_bits: int = 0  # implemented bits of a priority; 0: as usual for the core
     flash_timing: FlashTiming = NO_WAIT_STATES  # of the first flash
     slow_ram: SlowRam | None = None  # part of the first RAM
@@ -177,6 +179,7 @@ def _board(path: Path, facts: dict[str, Any], profile: str | None) -> Board:
             if "store_penalty_cycles" in facts
             else 0
         ),
+        small_multiplier=_small_multiplier(path, facts),
         interrupt_priority_bits=_priority_bits(path, facts),
         flash_timing=_flash_timing(path, facts, changed),
         slow_ram=_slow_ram(path, facts, memories),
@@ -235,6 +238,19 @@ def _slow_ram(path: Path, facts: dict[str, Any], memories: list[Memory]) -> Slow
 
 
 _KINDS = {int: "a number from 0 to 4096", bool: "true or false"}
+
+
+def _small_multiplier(path: Path, facts: dict[str, Any]) -> bool:
+    if "multiplier" not in facts:
+        return False
+    if facts["multiplier"] not in ("single-cycle", "small"):
+        raise UserError(
+            f"{path}: multiplier is 'single-cycle' or 'small', not {facts['multiplier']!r}"
+        )
+    is_small: bool = facts["multiplier"] == "small"
+    if is_small and facts.get("core") not in SMALL_MULTIPLIER_CORES:
+        raise UserError(f"{path}: multiplier = 'small' is an option of the Cortex-M0 and M0+ alone")
+    return is_small
 
 
 def _priority_bits(path: Path, facts: dict[str, Any]) -> int:

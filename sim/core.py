@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .cycle_rules import M0, M0_PLUS, M3, M4, M7, M33, Timing
 from .errors import UserError
@@ -44,6 +44,15 @@ class Core:
     def unaligned_faults(self) -> bool:
         """Whether every unaligned access faults (ARMv6-M ARM A3.2.1)."""
         return self.architecture == "armv6-m"
+
+
+# M0 and M0+ TRM, table 3-1: MULS takes 1 cycle or 32, "depends on multiplier implementation".
+SMALL_MULTIPLIER_CORES = ("cortex-m0", "cortex-m0plus")
+
+
+def with_small_multiplier(core: Core) -> Core:
+    """The same core, built with the multiplier that takes 32 cycles."""
+    return replace(core, timing=replace(core.timing, multiply=32))
 
 
 _V6M = frozenset({"base"})

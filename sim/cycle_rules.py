@@ -66,7 +66,8 @@ class Timing:
 
 
 # M0 TRM table 3-1: LDR and STR 2, LDM, STM, PUSH, POP 1 + N, POP with PC 4 + N, B taken 3, BL 4,
-# BX 3, MOV PC and ADD PC 3, MRS and MSR 4, barriers 4, MULS 1 (or 32: `small_multiplier`).
+# BX 3, MOV PC and ADD PC 3, MRS and MSR 4, barriers 4, MULS 1 (or 32:
+# core.py's `with_small_multiplier`).
 M0 = Timing(
     load=2,
     store=2,

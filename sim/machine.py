@@ -13,7 +13,7 @@ from . import engine as stops
 from . import unicorn_library as uc
 from .board import Board
 from .call_tree import FunctionTable
-from .core import Core, core_named
+from .core import SMALL_MULTIPLIER_CORES, Core, core_named, with_small_multiplier
 from .cost import BoardTiming
 from .counting import Counting
 from .deepest_stack import DeepestStack
@@ -105,6 +105,8 @@ class Machine:
             )
         self.core: Core = core_named(core_name)
         self.board = board or default_board(self.elf, self.core.name)
+        if self.board.small_multiplier and self.core.name in SMALL_MULTIPLIER_CORES:
+            self.core = with_small_multiplier(self.core)
         check_placement(self.elf, self.board)
         self._stack_usage: dict[str, StackUsage] | None = None
         if self.elf.path.with_suffix(".su").exists():

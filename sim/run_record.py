@@ -18,9 +18,11 @@ def run_record(machine: Machine) -> RunRecord:
     """What `machine` has run so far, as a record."""
     elf, board, use = machine.elf, machine.board, machine.ram_use()
     timing = board.flash_timing
-    error = model_error(
-        machine.core.name, board.store_penalty_cycles, timing.wait_states, board.name
-    )
+    error = None  # nothing published was measured with the small multiplier
+    if not board.small_multiplier:
+        error = model_error(
+            machine.core.name, board.store_penalty_cycles, timing.wait_states, board.name
+        )
     bound = machine.stack_bound
     return RunRecord(
         {
@@ -35,6 +37,7 @@ def run_record(machine: Machine) -> RunRecord:
                 "wait_states": timing.wait_states,
                 "flash": asdict(timing) if timing.wait_states else None,
                 "store_penalty_cycles": board.store_penalty_cycles,
+                "small_multiplier": board.small_multiplier,
                 "slow_ram": asdict(board.slow_ram) if board.slow_ram else None,
                 "error": asdict(error) if error else None,
             },
