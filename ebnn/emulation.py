@@ -29,7 +29,7 @@ CHUNK_SAMPLES = 250
 @dataclass(frozen=True)
 class EmulatedChunk:
     """Of one chunk of samples: `predictions`, `cycles`, `instructions` int64 (N,), and the record
-    of the machine after them."""
+    of the machine after them: its cycles, instructions and stalls are of this chunk."""
 
     predictions: NDArray[np.int64]
     cycles: NDArray[np.int64]
@@ -68,18 +68,29 @@ class EmulatedModel:
 
     def run(self, samples: NDArray[np.uint8]) -> EmulatedChunk:
         """Classify encoded samples (N, input_bytes), from the booted state."""
-        self.machine.restore(self._booted)
+        machine = self.machine
+        machine.restore(self._booted)
+        before = machine.cycles, machine.instructions, machine.stalls()
         predictions, cycles, instructions = [], [], []
         for sample in samples:
             predictions.append(self.infer(sample))
-            region = self.machine.region(REGION)
+            region = machine.region(REGION)
             cycles.append(region.cycles)
             instructions.append(region.instructions)
+        record = machine.record().to_dict()
+        # Counts of this chunk alone: how many a process has run before is chance.
+        record["cycles"] -= before[0]
+        record["instructions"] -= before[1]
+        record["stalls"] = {
+            cause: count
+            for cause in record["stalls"]
+            if (count := record["stalls"][cause] - before[2].get(cause, 0))
+        }
         return EmulatedChunk(
             np.array(predictions, dtype=np.int64),
             np.array(cycles, dtype=np.int64),
             np.array(instructions, dtype=np.int64),
-            self.machine.record().to_dict(),
+            record,
         )
 
 

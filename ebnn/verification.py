@@ -6,7 +6,8 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,24 +133,14 @@ def verify(
         for board in boards:
             elf = folder / f"{board.name}.elf"
             build_model(network, board, elf, sources, lowering, optimize, ram_bytes)
-            # Predictions do not depend on the flash's speed, and its wait states take five times as
-            # long to simulate: all samples run without them, a few at the board's clock.
-            fast = Firmware(elf, board.without_wait_states(), ram_bytes)
-            found = _emulate(pool, fast, samples, on_progress)
             name = _emulated_name(board)
-            stages.append(stage(name, found[0], labels, golden))
-            record = found[1]
-            record["at_clock"] = None
-            if board.flash_timing.wait_states:
-                few = samples[:CLOCKED_SAMPLES]
-                (clocked,) = run_samples(pool, Firmware(elf, board, ram_bytes), few)
-                record["at_clock"] = {
-                    "board": board.name,
-                    "clock_hz": board.clock_hz,
-                    "wait_states": board.flash_timing.wait_states,
-                    "samples": len(few),
-                    "cycles": _spread(clocked.cycles),
-                }
+            predictions, record = emulate(
+                pool,
+                Firmware(elf, board, ram_bytes),
+                samples,
+                partial(on_progress, name),
+            )
+            stages.append(stage(name, predictions, labels, golden))
             record["paper"] = {
                 "parameters": program.parameter_bytes,
                 "temporaries": static_bytes + record["memory"]["stack"],
@@ -158,7 +149,7 @@ def verify(
                 "sha256": hashlib.sha256(samples.tobytes()).hexdigest(),
                 "samples": len(samples),
             }
-            record["predictions"] = [int(label) for label in found[0]]
+            record["predictions"] = [int(label) for label in predictions]
             record["accuracy"] = {
                 "correct": stages[-1].correct,
                 "total": stages[-1].total,
@@ -168,22 +159,42 @@ def verify(
     return Verification(tuple(stages), tuple(emulated))
 
 
-def _emulate(
+def emulate(
     pool: ProcessPoolExecutor,
     firmware: Firmware,
     samples: NDArray[np.uint8],
-    on_progress: Callable[[str, int], None],
+    on_progress: Callable[[int], None] = lambda samples: None,
 ) -> tuple[NDArray[np.int64], dict[str, Any]]:
-    name = _emulated_name(firmware.board)
-    chunks = run_samples(pool, firmware, samples, lambda count: on_progress(name, count))
-    return np.concatenate([chunk.predictions for chunk in chunks]), merge_records(chunks)
+    """Predictions int64 (N,) of encoded samples (N, input_bytes), and their run record.
+
+    The record is of all samples at zero wait states, its `at_clock` of the first `CLOCKED_SAMPLES`
+    with those of the board's flash. Raises what `Machine.call` raises.
+    """
+    # Predictions do not depend on the flash's speed, and its wait states take five times as long
+    # to simulate: all samples run without them, a few at the board's clock.
+    board = firmware.board
+    fast = replace(firmware, board=board.without_wait_states())
+    chunks = run_samples(pool, fast, samples, on_progress)
+    record = merge_records(chunks)
+    record["at_clock"] = None
+    if board.flash_timing.wait_states:
+        few = samples[:CLOCKED_SAMPLES]
+        (clocked,) = run_samples(pool, firmware, few)
+        record["at_clock"] = {
+            "board": board.name,
+            "clock_hz": board.clock_hz,
+            "wait_states": board.flash_timing.wait_states,
+            "samples": len(few),
+            "cycles": _spread(clocked.cycles),
+        }
+    return np.concatenate([chunk.predictions for chunk in chunks]), record
 
 
 def merge_records(chunks: Sequence[EmulatedChunk]) -> dict[str, Any]:
     """One run record of chunks that each started from the same booted machine.
 
-    Cycles, instructions and stalls are summed (each chunk's include its own boot), memory is the
-    most that any chunk needed, and the region's figures are over all samples.
+    Cycles, instructions and stalls are summed, without the boot, memory is the most that any chunk
+    needed, and the region's figures are over all samples.
     """
     record = dict(chunks[0].record)
     for key in ("cycles", "instructions"):
@@ -192,16 +203,20 @@ def merge_records(chunks: Sequence[EmulatedChunk]) -> dict[str, Any]:
     record["stalls"] = {
         cause: sum(chunk.record["stalls"].get(cause, 0) for chunk in chunks) for cause in causes
     }
-    record["memory"] = {
-        key: value if value is None else max(chunk.record["memory"][key] for chunk in chunks)
-        for key, value in chunks[0].record["memory"].items()
-    }
+    record["memory"] = _peak_memory([chunk.record["memory"] for chunk in chunks])
     region = dict(record["regions"][REGION])
     cycles = np.concatenate([chunk.cycles for chunk in chunks])
     instructions = np.concatenate([chunk.instructions for chunk in chunks])
     region.update(count=len(cycles), cycles=_spread(cycles), instructions=_spread(instructions))
     record["regions"] = {**record["regions"], REGION: region}
     return record
+
+
+def _peak_memory(memories: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of the first chunk that took the stack deepest, with the highest heap of all."""
+    deepest = max(memories, key=lambda memory: int(memory["stack"]))
+    heap = max(memory["heap"] for memory in memories)
+    return {**deepest, "heap": heap, "ram": deepest["static"] + heap + deepest["stack"]}
 
 
 def _spread(counts: NDArray[np.int64]) -> dict[str, int]:

@@ -12,11 +12,15 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from random_networks import random_checkpoint
+from random_networks import random_checkpoint, random_samples
 
-from ebnn import checkpoint
+from ebnn import checkpoint, emulation
 from ebnn.architecture import InputSpec, parse
+from ebnn.firmware import build_model
+from ebnn.inputs import encode_input
+from ebnn.lowered import lower
 from ebnn.sim import board
+from ebnn.verification import emulate, stage
 
 ARCHITECTURE = parse("conv3x3-8 pool2, conv3x3-12, fc-10", InputSpec(1, 8, 8))
 
@@ -115,8 +119,23 @@ def test_a_trained_network_of_another_input_keeps_its_accuracy_in_the_emulator(
 
 
 def test_agreement_is_counted_against_numpy_and_accuracy_against_the_labels() -> None:
-    from ebnn.verification import stage
-
     golden = np.array([1, 2, 3])
     found = stage("x", np.array([1, 2, 4]), np.array([1, 0, 4]), golden)
     assert (found.correct, found.agreeing, found.total) == (2, 2, 3)
+
+
+def test_a_record_does_not_depend_on_how_many_processes_share_the_samples(tmp_path: Path) -> None:
+    architecture = parse("conv3x3-3 pool2, fc-4", InputSpec(1, 6, 6))
+    board_of = board.load_board("arduino-zero")
+    elf = tmp_path / "model.elf"
+    build_model(lower(random_checkpoint(architecture, 5)), board_of, elf, tmp_path / "c")
+    x = random_samples(architecture.input, 3 * emulation.CHUNK_SAMPLES, seed=6)
+    samples = encode_input(x, architecture.input)
+    records = []
+    for workers in (1, 3):
+        with emulation.worker_pool(workers) as pool:
+            _, record = emulate(pool, emulation.Firmware(elf, board_of, None), samples)
+            records.append(record)
+    assert records[0] == records[1]
+    assert records[0]["cycles"] == records[0]["instructions"] + sum(records[0]["stalls"].values())
+    assert records[0]["cycles"] >= records[0]["regions"]["ebnn_infer"]["cycles"]["total"]
