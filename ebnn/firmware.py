@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ebnn.activations import trace_bytes
@@ -31,11 +32,13 @@ def build_model(
     ram_bytes: int | None = None,
     trace: bool = False,
     inferences: int = 1,
+    flags: Sequence[str] = (),
 ) -> Program:
     """Emit `network` to the folder `sources` and build it, with the harness, to the ELF `output`.
 
     `ram_bytes` is what the firmware is linked for, the stack included. `trace` keeps every block's
-    activations (toolchain/trace.c). The firmware runs `inferences` of them before it exits.
+    activations (toolchain/trace.c). The firmware runs `inferences` of them before it exits. `flags`
+    go to the compiler and the linker.
     """
     program = emit(network, sources, lowering)
     files = [*sorted(sources.glob("*.c")), TOOLCHAIN_DIR / "harness.c"]
@@ -52,6 +55,7 @@ def build_model(
         optimize=optimize,
         defines=defines,
         ram_bytes=ram_bytes,
+        extra_flags=flags,
     )
     return program
 

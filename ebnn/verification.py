@@ -71,6 +71,15 @@ class EmulatedStage:
 
 
 @dataclass(frozen=True)
+class EmulatedRun:
+    """`predictions` and `cycles` at zero wait states int64 (N,), and the record as above."""
+
+    predictions: NDArray[np.int64]
+    cycles: NDArray[np.int64]
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Verification:
     """What `verify` found; `stages` start with the numpy reference."""
 
@@ -134,13 +143,11 @@ def verify(
             elf = folder / f"{board.name}.elf"
             build_model(network, board, elf, sources, lowering, optimize, ram_bytes)
             name = _emulated_name(board)
-            predictions, record = emulate(
-                pool,
-                Firmware(elf, board, ram_bytes),
-                samples,
-                partial(on_progress, name),
+            run = emulate(
+                pool, Firmware(elf, board, ram_bytes), samples, partial(on_progress, name)
             )
-            stages.append(stage(name, predictions, labels, golden))
+            record = run.record
+            stages.append(stage(name, run.predictions, labels, golden))
             record["paper"] = {
                 "parameters": program.parameter_bytes,
                 "temporaries": static_bytes + record["memory"]["stack"],
@@ -149,7 +156,7 @@ def verify(
                 "sha256": hashlib.sha256(samples.tobytes()).hexdigest(),
                 "samples": len(samples),
             }
-            record["predictions"] = [int(label) for label in predictions]
+            record["predictions"] = [int(label) for label in run.predictions]
             record["accuracy"] = {
                 "correct": stages[-1].correct,
                 "total": stages[-1].total,
@@ -164,8 +171,8 @@ def emulate(
     firmware: Firmware,
     samples: NDArray[np.uint8],
     on_progress: Callable[[int], None] = lambda samples: None,
-) -> tuple[NDArray[np.int64], dict[str, Any]]:
-    """Predictions int64 (N,) of encoded samples (N, input_bytes), and their run record.
+) -> EmulatedRun:
+    """Run encoded samples (N, input_bytes).
 
     The record is of all samples at zero wait states, its `at_clock` of the first `CLOCKED_SAMPLES`
     with those of the board's flash. Raises what `Machine.call` raises.
@@ -187,7 +194,11 @@ def emulate(
             "samples": len(few),
             "cycles": _spread(clocked.cycles),
         }
-    return np.concatenate([chunk.predictions for chunk in chunks]), record
+    return EmulatedRun(
+        np.concatenate([chunk.predictions for chunk in chunks]),
+        np.concatenate([chunk.cycles for chunk in chunks]),
+        record,
+    )
 
 
 def merge_records(chunks: Sequence[EmulatedChunk]) -> dict[str, Any]:

@@ -134,8 +134,8 @@ def test_a_record_does_not_depend_on_how_many_processes_share_the_samples(tmp_pa
     records = []
     for workers in (1, 3):
         with emulation.worker_pool(workers) as pool:
-            _, record = emulate(pool, emulation.Firmware(elf, board_of, None), samples)
-            records.append(record)
+            run = emulate(pool, emulation.Firmware(elf, board_of, None), samples)
+            records.append(run.record)
     assert records[0] == records[1]
     assert records[0]["cycles"] == records[0]["instructions"] + sum(records[0]["stalls"].values())
     assert records[0]["cycles"] >= records[0]["regions"]["ebnn_infer"]["cycles"]["total"]
