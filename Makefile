@@ -12,18 +12,26 @@ SETUP_INPUTS := pyproject.toml constraints.txt toolchain/venv.sh \
     $(wildcard setup.py sim/*.c sim/*.h)
 C_SOURCES := $(shell find $(wildcard c_kernels examples sim tests toolchain) -name '*.[ch]' | sort)
 
-.PHONY: help demo test pytest sanitize lint format setup system-packages clean
+BASELINE := baseline/ebnn-regress.toml
+
+.PHONY: help demo test pytest regress regress-update sanitize lint format setup system-packages clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## train on MNIST, lower, build, run all 10,000 test images in the emulator
 	@$(BIN)/ebnn demo
 
-test: lint pytest ## everything that CI runs: lint, then the tests
+test: lint pytest regress ## everything that CI runs: lint, the tests, the demo's baseline
 
 pytest: setup ## the tests alone; ARGS="-k name" picks some
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+regress: setup ## the demo's network against its baseline: cycles, RAM, accuracy on two boards
+	$(BIN)/ebnn regress check $(BASELINE) --strict
+
+regress-update: setup ## measure the demo's network again and write the baseline: commit the diff
+	$(BIN)/ebnn regress update $(BASELINE)
 
 sanitize: setup ## the native engine's tests, and mutants, under AddressSanitizer and UBSan
 	$(BIN)/python tests/sanitized.py $(ARGS)

@@ -155,6 +155,10 @@ _ORDER = (
 )  # fmt: skip
 
 
+_FIRMWARE_SOURCES = ("harness.c", "startup.c", "syscalls.c", "semihosting.c", "semihosting.h")
+"""Of the toolchain's files those that go into a model's firmware."""
+
+
 def _image(subject: Subject, board: Board, folder: Path) -> tuple[Path, dict[str, Any]]:
     """The image to run, and a digest of each source that it was built from, where it was."""
     entry = subject.entry
@@ -172,8 +176,8 @@ def _image(subject: Subject, board: Board, folder: Path) -> tuple[Path, dict[str
         entry.ram_bytes,
         flags=entry.flags,
     )
-    files = [*sources.iterdir(), *TOOLCHAIN_DIR.glob("*.[chS]")]
-    digests = {file.name: digest(file.read_bytes()) for file in files if file.is_file()}
+    files = [*sources.iterdir(), *(TOOLCHAIN_DIR / name for name in _FIRMWARE_SOURCES)]
+    digests = {file.name: digest(file.read_bytes()) for file in files}
     return elf, dict(sorted(digests.items()))
 
 
