@@ -78,6 +78,32 @@ typedef struct {
 void ebnn_conv_sliced(const ebnn_conv_sliced_t *layer, const uint32_t *in, uint32_t *out,
                       uint32_t *planes);
 
+/* Binary convolution of bits, 32 pooled positions at a time, for stride 1 without padding. Filters
+ * come in pairs: the taps that both have as +1 are counted once, then those of each alone. Takes
+ * the same time whatever the input. */
+enum { EBNN_COUNT_PLANES = 11 }; /* bits of a count: up to 2040 products of a window */
+
+typedef struct {
+    ebnn_window_t window; /* the input is in words */
+    uint8_t columns;      /* in scratch; those to the right are the same, pool_stride further up:
+                             at least kernel_width + pool - 1 - pool_stride */
+    uint8_t pitch;        /* lanes of a row: out.width, and 1 more unless columns has all */
+    uint8_t rows;         /* of pooled positions in a word: rows * pitch <= 32 */
+    /* For each pair of filters the taps of both; then for each filter: filter (0x8000: its -1
+     * weights are listed, so below its threshold is above), twice what the counter starts with,
+     * and its own taps. Taps: kernel_width + 1 ends, the first 0, then by columns the byte offset
+     * in [column][row][channels, to whole words]. 16 spare ones precede the lists. */
+    const uint16_t *lists;
+    const uint16_t *all_taps; /* likewise, of one column, all of them */
+    const uint32_t *flips;    /* as above */
+} ebnn_conv_planes_t;
+
+/* `scratch`, in words: columns * kernel_height * in.channels (to whole words) + 32 a group of 32
+ * filters + 11 * columns + 12, and one for each 16 taps of a filter, begun ones of each part
+ * included, + 4. */
+void ebnn_conv_planes(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t *out,
+                      uint32_t *scratch);
+
 /* Binary convolution of integers. The taps of a window are cut into `chunks` runs of
  * `chunk_taps`, the last one shorter; each run's 2^n signed sums are tabulated once and shared by
  * all filters, for 2 * lanes positions of the pool window at once: a table entry has two words,

@@ -1,7 +1,7 @@
 """Where each map lives while a network runs: one arena, every byte of it accounted for.
 
-Neighbouring maps lie at opposite ends of the arena, so a block never writes over what it reads
-and the arena is as large as the largest two neighbours; the kernels' scratch follows behind.
+Neighbouring maps lie at opposite ends of the arena, so a block never writes over what it reads,
+and the kernels' scratch between them: the arena is as large as the step that needs most.
 """
 
 from __future__ import annotations
@@ -18,12 +18,8 @@ class MemoryPlan:
 
     map_offsets: tuple[int, ...]
     map_bytes: tuple[int, ...]
-    scratch_offset: int
-    scratch_bytes: int
-
-    @property
-    def arena_bytes(self) -> int:
-        return self.scratch_offset + self.scratch_bytes
+    scratch_offsets: tuple[int, ...]
+    arena_bytes: int
 
 
 def plan_memory(map_bytes: Sequence[int], scratch_bytes: Sequence[int]) -> MemoryPlan:
@@ -33,14 +29,20 @@ def plan_memory(map_bytes: Sequence[int], scratch_bytes: Sequence[int]) -> Memor
     besides.
     """
     sizes = [_rounded_up(count) for count in map_bytes]
-    pairs = [first + second for first, second in zip([0, *sizes], sizes, strict=False)]
-    maps_end = max(pairs, default=0)
-    offsets = [0 if index % 2 == 0 else maps_end - size for index, size in enumerate(sizes)]
+    inputs = [0, *sizes][: len(sizes)]
+    steps = zip(inputs, sizes, map(_rounded_up, scratch_bytes), strict=True)
+    arena_bytes = max(map(sum, steps), default=0)
+    offsets = [0 if index % 2 == 0 else arena_bytes - size for index, size in enumerate(sizes)]
+    # Of a step's two maps the one with the even index is at the start.
+    scratch = [
+        size if index % 2 == 0 else before
+        for index, (before, size) in enumerate(zip(inputs, sizes, strict=True))
+    ]
     return MemoryPlan(
         map_offsets=tuple(offsets),
         map_bytes=tuple(map_bytes),
-        scratch_offset=maps_end,
-        scratch_bytes=_rounded_up(max(scratch_bytes, default=0)),
+        scratch_offsets=tuple(scratch),
+        arena_bytes=arena_bytes,
     )
 
 

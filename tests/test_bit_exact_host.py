@@ -7,15 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_networks import architectures, random_checkpoint, random_samples
+from random_networks import (
+    architectures,
+    planes_architectures,
+    random_checkpoint,
+    random_samples,
+)
 
 from ebnn import reference
 from ebnn.activations import decode_trace, trace_bytes
 from ebnn.architecture import Architecture
 from ebnn.c_kernels import KERNEL_DIR
 from ebnn.emitter import LOWERINGS, emit
+from ebnn.emitter.fast import fast_program
 from ebnn.host import HostModel
 from ebnn.inputs import encode_input
 from ebnn.lowered import LoweredNetwork, lower
@@ -71,3 +77,25 @@ def test_fast_and_reference_c_agree_with_numpy_on_every_bit(
     network = lower(random_checkpoint(architecture, seed))
     for lowering in LOWERINGS:
         assert_same(network, lowering, tmp_path_factory.mktemp(lowering), kernels)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+    ],
+)
+@given(architecture=planes_architectures(), seed=st.integers(0, 2**32 - 1))
+def test_32_positions_at_a_time_agree_with_numpy_on_every_bit(
+    architecture: Architecture,
+    seed: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    kernels: ctypes.CDLL,
+) -> None:
+    network = lower(random_checkpoint(architecture, seed))
+    assume("conv_planes.c" in fast_program(network).kernels)
+    assert_same(network, "fast", tmp_path_factory.mktemp("planes"), kernels)

@@ -27,12 +27,25 @@ def test_the_arena_is_no_larger_than_its_two_largest_neighbours(sizes: list[int]
 
 
 @given(sizes=SIZES, data=st.data())
-def test_scratch_lies_behind_every_map_and_holds_the_largest(
+def test_scratch_lies_between_the_maps_of_its_step(sizes: list[int], data: st.DataObject) -> None:
+    scratch = data.draw(st.lists(st.integers(0, 99), min_size=len(sizes), max_size=len(sizes)))
+    plan = plan_memory(sizes, scratch)
+    for step, (offset, size) in enumerate(zip(plan.scratch_offsets, scratch, strict=True)):
+        used = [(offset, size)] + [
+            (plan.map_offsets[index], sizes[index]) for index in (step - 1, step) if index >= 0
+        ]
+        used.sort()
+        ends = [at + length for at, length in used]
+        starts = [at for at, _ in used[1:]] + [plan.arena_bytes]
+        assert all(end <= start for end, start in zip(ends, starts, strict=True))
+    assert all(offset % 4 == 0 for offset in (*plan.map_offsets, *plan.scratch_offsets))
+
+
+@given(sizes=SIZES, data=st.data())
+def test_the_arena_is_as_large_as_the_step_that_needs_most(
     sizes: list[int], data: st.DataObject
 ) -> None:
     scratch = data.draw(st.lists(st.integers(0, 99), min_size=len(sizes), max_size=len(sizes)))
-    plan = plan_memory(sizes, scratch)
-    ends = [at + size for at, size in zip(plan.map_offsets, plan.map_bytes, strict=True)]
-    assert plan.scratch_offset >= max(ends)
-    assert plan.arena_bytes - plan.scratch_offset >= max(scratch)
-    assert all(offset % 4 == 0 for offset in (*plan.map_offsets, plan.scratch_offset))
+    words = [[(count + 3) // 4 for count in counts] for counts in ([0, *sizes], sizes, scratch)]
+    steps = [4 * sum(step) for step in zip(*words, strict=False)]
+    assert plan_memory(sizes, scratch).arena_bytes == max(steps)

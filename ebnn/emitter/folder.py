@@ -136,9 +136,10 @@ def _source(network: LoweredNetwork, program: Program) -> str:
     if plan.arena_bytes:
         elements = plan.arena_bytes // program.element_bytes
         parts.append(f"static {program.element} arena[{elements}];\n")
-    scratch = f"arena + {plan.scratch_offset // program.element_bytes}"
-    for step, offset in zip(program.steps, plan.map_offsets, strict=True):
-        output = f"arena + {offset // program.element_bytes}"
+    places = zip(program.steps, plan.map_offsets, plan.scratch_offsets, strict=True)
+    for step, map_offset, scratch_offset in places:
+        output = f"arena + {map_offset // program.element_bytes}"
+        scratch = f"arena + {scratch_offset // program.element_bytes}"
         body.append(step.call.format(input=source, output=output, scratch=scratch))
         if step.block is not None:
             body.append(f"TRACE({step.block}, {output}, {step.output_bytes}u);")
