@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import os
@@ -37,6 +38,9 @@ from ebnn.sim.errors import UserError
 
 needs_qemu = pytest.mark.skipif(
     shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed"
+)
+needs_pyserial = pytest.mark.skipif(
+    importlib.util.find_spec("serial") is None, reason="pyserial is not installed"
 )
 needs_gdb = pytest.mark.skipif(
     shutil.which("gdb-multiarch") is None and shutil.which("arm-none-eabi-gdb") is None,
@@ -230,6 +234,7 @@ def port_that_says(data: bytes) -> Iterator[str]:
         os.close(board)
 
 
+@needs_pyserial
 def test_a_serial_port_brings_what_the_simulated_board_says(
     microbit: Built, tmp_path: Path
 ) -> None:
@@ -247,6 +252,7 @@ def test_a_serial_port_brings_what_the_simulated_board_says(
     assert read["harness"]["counter"] == "systick"
 
 
+@needs_pyserial
 @needs_qemu
 def test_a_serial_port_hears_a_uart_that_qemu_models(microbit: Built, tmp_path: Path) -> None:
     command = ["qemu-system-arm", "-M", "microbit", "-display", "none", "-monitor", "none"]
@@ -293,22 +299,26 @@ def test_what_came_before_an_error_is_kept_in_a_file(
     assert log.read_bytes() == data
 
 
+@needs_pyserial
 def test_a_board_that_hangs_is_told_and_what_came_is_kept(microbit: Built) -> None:
     error = serial_error(microbit, b"".join(report_lines(microbit)[:2]))
     assert "silent for 3 s: 1 of 3 samples came" in error
 
 
+@needs_pyserial
 def test_garbage_is_told_and_kept(microbit: Built) -> None:
     error = serial_error(microbit, b"\xff\x00\x81garbage@\n" * 50)
     assert "no harness's first line was among what came" in error
 
 
+@needs_pyserial
 def test_another_build_on_the_board_is_told(microbit: Built, discovery: Built) -> None:
     error = serial_error(microbit, report_lines(discovery)[0])
     assert f"runs another build: {discovery.harness.build_id}" in error
     assert f"is {microbit.harness.build_id} for microbit-v1: flash it" in error
 
 
+@needs_pyserial
 def test_a_fault_on_the_board_is_exit_3_with_its_place(microbit: Built, tmp_path: Path) -> None:
     at = microbit.harness.elf.symbol("ebnn_infer").address & ~1
     lines = [*report_lines(microbit)[:2], encode_line(f"fault 0x{at:08x}")]
@@ -322,6 +332,7 @@ def test_a_fault_on_the_board_is_exit_3_with_its_place(microbit: Built, tmp_path
     assert len(found["predictions"]) == 1
 
 
+@needs_pyserial
 def test_a_port_that_is_not_there_is_one_line(microbit: Built) -> None:
     done = board_run(microbit.path, "--via", "serial", "--port", "/dev/no-such-port")
     assert done.returncode == 2
@@ -329,6 +340,7 @@ def test_a_port_that_is_not_there_is_one_line(microbit: Built) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@needs_pyserial
 def test_a_port_that_vanishes_is_told() -> None:
     board, port = os.openpty()
     link = SerialLink(os.ttyname(port), 115200)

@@ -53,6 +53,7 @@ def examine() -> list[Finding]:
         _package("torch", "training", required=False, extra="train"),
         _package("capstone", "annotated listings", required=False, extra="annotate"),
         _package("scikit-learn", "the data set digits", required=False, extra="train"),
+        _package("pyocd", "boards behind a debug probe", required=False, extra="board"),
         _package("pyserial", "boards with a serial port", required=False, extra="board"),
         _program(
             "qemu-system-arm", "a second opinion on firmware", "apt-get install qemu-system-arm"

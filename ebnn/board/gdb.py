@@ -53,6 +53,7 @@ def open_gdb(
     Raises:
         UserError: GDB is missing, or `server` is no host:port.
     """
+    harness.refuse_without_boot2()
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         raise UserError(f"neither {' nor '.join(PROGRAMS)} is installed: {HOW_TO_GET}")

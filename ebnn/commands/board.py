@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument("elf", type=Path, help="what `ebnn build --harness` wrote")
     run_parser.add_argument(
         "--via",
-        choices=("serial", "gdb", "qemu", "simulator"),
+        choices=("pyocd", "serial", "gdb", "qemu", "simulator"),
         required=True,
-        help="a serial port, a GDB server (OpenOCD, J-Link), QEMU",
+        help="a probe through pyOCD, a serial port, a GDB server (OpenOCD, J-Link), QEMU",
     )
     run_parser.add_argument("-b", "--board", help="default: the one that it was built for")
     run_parser.add_argument("--json", metavar="FILE", help="write the run record; - prints it")
@@ -46,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run_parser.add_argument("--port", help="serial: the port, /dev/ttyACM0")
     run_parser.add_argument("--baud", type=int, default=115200, help="serial: default 115200")
+    run_parser.add_argument("--probe", metavar="ID", help="pyocd: which one, of several")
+    run_parser.add_argument("--target", help="pyocd: the chip's name where the probe can't tell")
     run_parser.add_argument(
         "--gdb-server", default="localhost:3333", metavar="HOST:PORT", help="default OpenOCD's"
     )
@@ -57,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run_parser.add_argument("--machine", help="qemu: instead of the one that fits")
     run_parser.add_argument(
-        "--no-flash", action="store_true", help="it is on the board already (gdb)"
+        "--no-flash", action="store_true", help="it is on the board already (pyocd, gdb)"
     )
 
 
@@ -126,9 +128,13 @@ def _open(args: argparse.Namespace, harness: HarnessElf, board: Board) -> Link:
 
         reset = ["monitor reset halt"] if args.gdb_reset is None else args.gdb_reset
         return open_gdb(harness, args.gdb_server, list(filter(None, reset)), not args.no_flash)
-    from ebnn.board.serial_port import open_serial
+    if args.via == "serial":
+        from ebnn.board.serial_port import open_serial
 
-    return open_serial(harness, args.port, args.baud)
+        return open_serial(harness, args.port, args.baud)
+    from ebnn.board.pyocd_probe import open_pyocd
+
+    return open_pyocd(harness, args.probe, args.target, not args.no_flash)
 
 
 def _print(record: dict[str, Any]) -> None:
