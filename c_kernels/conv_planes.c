@@ -148,8 +148,9 @@ EBNN_INLINE void add_start(counter *counts, int32_t start) {
     ++counts->carry;
 }
 
-/* Add up the carries from `carry` to `end`, and `start` without its low 4 bits. */
-EBNN_INLINE upper_planes add_carries(uint32_t *carry, uint32_t *end, int32_t start) {
+/* Add up the carries from `carry` to `end`, and `start` without its low 4 bits; the top two planes
+ * only if `is_wide`. */
+EBNN_INLINE upper_planes add_carries(uint32_t *carry, uint32_t *end, int32_t start, int is_wide) {
     upper_planes sum = {in_all_lanes(start, 4), in_all_lanes(start, 5), in_all_lanes(start, 6),
                         in_all_lanes(start, 7), in_all_lanes(start, 8), in_all_lanes(start, 9),
                         in_all_lanes(start, 10)};
@@ -165,21 +166,25 @@ EBNN_INLINE upper_planes add_carries(uint32_t *carry, uint32_t *end, int32_t sta
         sum.bit7 ^= bit7;
         bit9 = sum.bit8 & bit8;
         sum.bit8 ^= bit8;
-        sum.bit10 ^= sum.bit9 & bit9;
-        sum.bit9 ^= bit9;
+        if (is_wide) {
+            sum.bit10 ^= sum.bit9 & bit9;
+            sum.bit9 ^= bit9;
+        }
         carry += 4;
     } while (carry < end);
     return sum;
 }
 
 /* Lanes where a filter's sum reaches its threshold, 2 A - |a| + margin >= 0, given what it shares
- * with another. The sign of the difference is right modulo 2^PLANES. */
-EBNN_NOINLINE uint32_t reached(const uint16_t *list, const view *seen, const counter *shared) {
+ * with another. The difference is as far from 0 as products / 2 + 1 at most: its sign is right
+ * modulo 2^9 up to 509 products, and modulo 2^PLANES if `is_wide`. */
+EBNN_INLINE uint32_t reached(const uint16_t *list, const view *seen, const counter *shared,
+                             int is_wide) {
     const int32_t margin = (int16_t)list[1];
     counter counts = *shared;
     add_start(&counts, margin >> 1);
     count_part(list + 2, seen, &counts);
-    const upper_planes upper = add_carries(seen->carries, counts.carry, margin >> 1);
+    const upper_planes upper = add_carries(seen->carries, counts.carry, margin >> 1, is_wide);
     const uint32_t *const map_ones = seen->map_ones;
     /* 2 X + 1 >= |a| is X >= |a| / 2 rounded down, 2 X >= |a| is rounded up. */
     uint32_t borrow = map_ones[0] & ~in_all_lanes(margin, 0);
@@ -196,9 +201,21 @@ EBNN_NOINLINE uint32_t reached(const uint16_t *list, const view *seen, const cou
     SUBTRACT(5, upper.bit5);
     SUBTRACT(6, upper.bit6);
     SUBTRACT(7, upper.bit7);
+    if (!is_wide) {
+        return ~(upper.bit8 ^ map_ones[9] ^ borrow);
+    }
     SUBTRACT(8, upper.bit8);
     SUBTRACT(9, upper.bit9);
     return ~(upper.bit10 ^ map_ones[PLANES] ^ borrow);
+}
+
+EBNN_NOINLINE uint32_t reached_narrow(const uint16_t *list, const view *seen,
+                                      const counter *shared) {
+    return reached(list, seen, shared, 0);
+}
+
+EBNN_NOINLINE uint32_t reached_wide(const uint16_t *list, const view *seen, const counter *shared) {
+    return reached(list, seen, shared, 1);
 }
 
 /* Bit i of word k becomes bit k of word i. */
@@ -261,6 +278,25 @@ EBNN_NOINLINE void gather(const ebnn_conv_planes_t *layer, const uint32_t *in, u
     }
 }
 
+/* All planes of the window from map row `row` on; `follows`: those in `planes` are of the row
+ * before, and all but the last row move up. */
+EBNN_NOINLINE void gather_rows(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t row,
+                               uint32_t rows, int follows, uint32_t *planes) {
+    const ebnn_window_t *w = &layer->window;
+    const uint32_t row_words = ((uint32_t)w->in.channels + 31u) / 32u * 32u;
+    for (uint32_t column = 0; column < layer->columns; ++column) {
+        uint32_t ky = 0;
+        for (; follows && ky + 1u < w->kernel_height; ++ky, planes += row_words) {
+            for (uint32_t i = 0; i < row_words; ++i) {
+                planes[i] = planes[i + row_words];
+            }
+        }
+        for (; ky < w->kernel_height; ++ky, planes += row_words) {
+            gather(layer, in, row + ky, column, rows, planes);
+        }
+    }
+}
+
 /* Count the ones in each column of the window that is in scratch: planes of [column]. */
 EBNN_NOINLINE void count_columns(const ebnn_conv_planes_t *layer, const uint32_t *planes,
                                  uint32_t column_words, uint32_t *column_ones, uint32_t *carry) {
@@ -268,13 +304,18 @@ EBNN_NOINLINE void count_columns(const ebnn_conv_planes_t *layer, const uint32_t
     for (uint32_t column = 0; column < layer->columns; ++column, column_ones += PLANES) {
         counter counts = {0, 0, 0, 0, carry};
         count_shared(layer->all_taps, &seen, &counts);
-        const upper_planes upper = add_carries(carry, counts.carry, 0);
-        const uint32_t count[PLANES] = {counts.ones, counts.twos, counts.fours, counts.eights,
-                                        upper.bit4,  upper.bit5,  upper.bit6,   upper.bit7,
-                                        upper.bit8,  upper.bit9,  upper.bit10};
-        for (uint32_t i = 0; i < PLANES; ++i) {
-            column_ones[i] = count[i];
-        }
+        const upper_planes upper = add_carries(carry, counts.carry, 0, 1);
+        column_ones[0] = counts.ones;
+        column_ones[1] = counts.twos;
+        column_ones[2] = counts.fours;
+        column_ones[3] = counts.eights;
+        column_ones[4] = upper.bit4;
+        column_ones[5] = upper.bit5;
+        column_ones[6] = upper.bit6;
+        column_ones[7] = upper.bit7;
+        column_ones[8] = upper.bit8;
+        column_ones[9] = upper.bit9;
+        column_ones[10] = upper.bit10;
         seen.plain += column_words * sizeof *planes;
     }
 }
@@ -309,7 +350,8 @@ EBNN_NOINLINE void add_position(const ebnn_conv_planes_t *layer, const view *see
         list += list[kernel_width] + kernel_width + 1u;
         for (uint32_t i = left < 2 ? 1 : 2; i != 0; --i, --left) {
             const uint32_t filter = list[0];
-            const uint32_t lanes = reached(list, seen, &shared);
+            const uint32_t lanes = layer->is_wide ? reached_wide(list, seen, &shared)
+                                                  : reached_narrow(list, seen, &shared);
             pooled[filter & (INVERTED - 1u)] |= filter & INVERTED ? ~lanes : lanes;
             list += 2u + list[2 + kernel_width] + kernel_width + 1u;
         }
@@ -348,12 +390,7 @@ void ebnn_conv_planes(const ebnn_conv_planes_t *layer, const uint32_t *in, uint3
             pooled[i] = 0;
         }
         for (uint32_t py = 0; py < w->pool; ++py) {
-            for (uint32_t column = 0; column < layer->columns; ++column) {
-                uint32_t *to = planes + column * column_words;
-                for (uint32_t ky = 0; ky < w->kernel_height; ++ky, to += row_words) {
-                    gather(layer, in, top * w->pool_stride + py + ky, column, rows, to);
-                }
-            }
+            gather_rows(layer, in, top * w->pool_stride + py, rows, py != 0, planes);
             count_columns(layer, planes, column_words, column_ones, carry);
             for (uint32_t px = 0; px < w->pool; ++px) {
                 const uintptr_t column_bytes = column_words * sizeof *planes;

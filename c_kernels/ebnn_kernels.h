@@ -89,6 +89,7 @@ typedef struct {
                              at least kernel_width + pool - 1 - pool_stride */
     uint8_t pitch;        /* lanes of a row: out.width, and 1 more unless columns has all */
     uint8_t rows;         /* of pooled positions in a word: rows * pitch <= 32 */
+    uint8_t is_wide;      /* 1 for more than 509 products of a window */
     /* For each pair of filters the taps of both; then for each filter: filter (0x8000: its -1
      * weights are listed, so below its threshold is above), twice what the counter starts with,
      * and its own taps. Taps: kernel_width + 1 ends, the first 0, then by columns the byte offset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from random_networks import (
 
 from ebnn import reference
 from ebnn.activations import decode_trace, trace_bytes
-from ebnn.architecture import Architecture
+from ebnn.architecture import Architecture, InputSpec, parse
 from ebnn.c_kernels import KERNEL_DIR
 from ebnn.emitter import LOWERINGS, emit
 from ebnn.emitter.fast import fast_program
@@ -99,3 +100,25 @@ def test_32_positions_at_a_time_agree_with_numpy_on_every_bit(
     network = lower(random_checkpoint(architecture, seed))
     assume("conv_planes.c" in fast_program(network).kernels)
     assert_same(network, "fast", tmp_path_factory.mktemp("planes"), kernels)
+
+
+@pytest.mark.parametrize("products", [509, 510, 2044])
+def test_the_extremes_of_what_a_counter_holds_agree_with_numpy(
+    products: int, tmp_path: Path, kernels: ctypes.CDLL
+) -> None:
+    """Maps all +1 against weights all -1, all +1 and mixed, thresholds at either end."""
+    architecture = parse(f"conv1x1-{products}, conv1x1-16, fc-2", InputSpec(1, 2, 16))
+    network = lower(random_checkpoint(architecture, 1))
+    ones = replace(
+        network.hidden[0],
+        threshold=np.full(products, -255, np.int32),  # sums of one pixel reach it
+        flip=np.zeros(products, np.bool_),
+    )
+    weight = network.hidden[1].weight.copy()
+    weight[:8] = np.repeat([-1, 1], 4)[:, None, None, None]
+    ends = [-products, -products + 1, products, products + 1]
+    threshold = np.array(4 * ends, np.int32)
+    extremes = replace(network.hidden[1], weight=weight, threshold=threshold)
+    network = replace(network, hidden=(ones, extremes))
+    assert "conv_planes.c" in fast_program(network).kernels
+    assert_same(network, "fast", tmp_path, kernels)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ebnn.architecture import ConvPool, fan_in
 from ebnn.emitter.c_text import array, struct, window
-from ebnn.emitter.planes import COUNT_PLANES, TREE_TAPS, lanes_of, lists_of
+from ebnn.emitter.planes import COUNT_PLANES, NARROW_PRODUCTS_MAX, TREE_TAPS, lanes_of, lists_of
 from ebnn.emitter.program import Head, Program, Step
 from ebnn.lowered import HeadLayer, HiddenLayer, LoweredNetwork
 from ebnn.packing import pack_map, pack_rows
@@ -212,6 +212,7 @@ def _conv_planes(index: int, layer: HiddenLayer) -> Step:
                 "columns": lanes.columns,
                 "pitch": lanes.pitch,
                 "rows": lanes.rows,
+                "is_wide": int(fan_in(block, layer.in_shape) > NARROW_PRODUCTS_MAX),
                 "lists": f"{name}_lists + {TREE_TAPS}",
                 "all_taps": f"{name}_all + {TREE_TAPS}",
                 "flips": f"{name}_flips",

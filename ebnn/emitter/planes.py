@@ -11,6 +11,7 @@ from ebnn.architecture import ConvPool, fan_in
 from ebnn.lowered import HiddenLayer
 
 COUNT_PLANES = 11  # EBNN_COUNT_PLANES
+NARROW_PRODUCTS_MAX = 509  # above, all of them take part in the comparison
 TREE_TAPS = 16  # taps that are counted at once
 _INVERTED = 0x8000  # what is listed are a filter's weights -1
 _LANES = 32
