@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from ebnn.emitter.program import Program
 from ebnn.lowered import LoweredNetwork
-from ebnn.packing import unpack_dense, unpack_map
 
 
 def trace_bytes(program: Program) -> int:
@@ -25,10 +24,9 @@ def decode_trace(
     for layer, step in zip(network.hidden, traced, strict=True):
         part = trace[position : position + step.output_bytes]
         position += step.output_bytes
-        if program.lowering == "fast":
-            maps.append(unpack_map(np.frombuffer(part, dtype="<u4"), layer.out_shape))
-        elif program.lowering == "reference":
-            maps.append(unpack_dense(np.frombuffer(part, dtype=np.uint8), layer.out_shape))
+        if step.layout is not None:
+            whole = part.ljust(step.layout.map_bytes, b"\0")  # `reference` keeps whole bytes
+            maps.append(step.layout.unpack(np.frombuffer(whole, dtype="<u4")))
         else:
             floats = np.frombuffer(part, dtype="<f4").reshape(layer.out_shape)
             maps.append(floats.astype(np.int8))

@@ -31,11 +31,3 @@ def pack_map(values: NDArray[np.int8]) -> NDArray[np.uint32]:
     """Pack a +-1 map (channels, height, width) to words (height * width, ceil(channels / 32))."""
     channels = values.shape[0]
     return pack_rows(np.ascontiguousarray(values.reshape(channels, -1).T))
-
-
-def unpack_map(words: NDArray[np.uint32], shape: tuple[int, int, int]) -> NDArray[np.int8]:
-    """The +-1 map, int8 of `shape` (channels, height, width), that `pack_map` packed."""
-    channels, height, width = shape
-    octets = words.astype("<u4").reshape(height * width, -1).view(np.uint8)
-    bits = np.unpackbits(octets, axis=1, bitorder="little", count=channels)
-    return np.where(bits.T.reshape(shape), 1, -1).astype(np.int8)

@@ -13,7 +13,7 @@ from ebnn import reference
 from ebnn.architecture import InputSpec, parse
 from ebnn.c_kernels import KERNEL_DIR
 from ebnn.emitter.fast import fast_program
-from ebnn.emitter.planes import COUNT_PLANES, Lanes, lanes_of, lists_of
+from ebnn.emitter.variants.planes import COUNT_PLANES, Lanes, lanes_of, lists_of
 from ebnn.emulation import EmulatedModel, Firmware
 from ebnn.firmware import build_model
 from ebnn.inputs import encode_input

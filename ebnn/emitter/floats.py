@@ -9,18 +9,22 @@ import numpy as np
 
 from ebnn.architecture import ConvPool, fan_in
 from ebnn.emitter.c_text import array, struct, window
-from ebnn.emitter.fast import INPUT_LAYOUTS
+from ebnn.emitter.layout import dense_layout, input_layout
 from ebnn.emitter.program import Head, Program, Step
 from ebnn.lowered import HeadLayer, HiddenLayer, LoweredNetwork
 from ebnn.packing import pack_dense
 
+_REFERENCE = ("reference.c",)
+_UNFUSED = ("unfused.c",)
+
 
 def reference_program(network: LoweredNetwork) -> Program:
     """The paper's computation: a block at a time, one float temporary, all else in bits."""
-    layout = INPUT_LAYOUTS[network.architecture.input.kind]
+    layout = input_layout(network.architecture.input)
     steps = []
     for index, layer in enumerate(network.hidden):
-        declarations, parameter_bytes = _constants(index, layer, layout)
+        declarations, parameter_bytes = _constants(index, layer, layout.c_name)
+        written = dense_layout(layer.out_shape)
         kernel = "conv" if isinstance(layer.block, ConvPool) else "fc"
         steps.append(
             Step(
@@ -28,26 +32,31 @@ def reference_program(network: LoweredNetwork) -> Program:
                 declarations=declarations,
                 call=f"ebnn_reference_{kernel}(&block{index}, {{input}}, {{output}});",
                 output_bytes=-(-int(np.prod(layer.out_shape)) // 8),
+                kernels=_REFERENCE,
+                region=f"ebnn_reference_{kernel}",
                 parameter_bytes=parameter_bytes,
                 block=index,
+                layout=written,
             )
         )
-        layout = "EBNN_DENSE"
+        layout = written
     index = len(network.hidden)
-    declarations, parameter_bytes = _constants(index, network.head, layout)
+    declarations, parameter_bytes = _constants(index, network.head, layout.c_name)
     head = Head(
         title=f"{network.head.block}, argmax",
         declarations=declarations,
         call=f"ebnn_reference_head(&block{index}, {{input}}, scores)",
+        kernels=_REFERENCE,
+        region="ebnn_reference_head",
         parameter_bytes=parameter_bytes,
     )
-    return Program("reference", "uint8_t", 1, ("reference.c",), tuple(steps), head)
+    return Program("reference", "uint8_t", 1, tuple(steps), head)
 
 
 def unfused_program(network: LoweredNetwork) -> Program:
     """Layer by layer, as a framework runs it: every layer's result is a map of floats."""
     spec = network.architecture.input
-    layout = INPUT_LAYOUTS[spec.kind]
+    layout = input_layout(spec).c_name
     count = int(np.prod(spec.shape))
     steps = [
         Step(
@@ -55,6 +64,8 @@ def unfused_program(network: LoweredNetwork) -> Program:
             declarations="",
             call=f"ebnn_unfused_input({{input}}, {layout}, {count}u, {{output}});",
             output_bytes=4 * count,
+            kernels=_UNFUSED,
+            region="ebnn_unfused_input",
         )
     ]
     for index, layer in enumerate(network.hidden):
@@ -68,12 +79,21 @@ def unfused_program(network: LoweredNetwork) -> Program:
             declarations=declarations,
             call=f"ebnn_unfused_linear(&block{index}, {{input}}, {{output}});",
             output_bytes=4 * classes,
+            kernels=_UNFUSED,
+            region="ebnn_unfused_linear",
             parameter_bytes=parameter_bytes,
         ),
         _norm(index, classes, 1),
     ]
-    head = Head("argmax", "", f"ebnn_unfused_argmax({classes}u, {{input}}, scores)", 0)
-    return Program("unfused", "float", 4, ("unfused.c",), tuple(steps), head)
+    head = Head(
+        title="argmax",
+        declarations="",
+        call=f"ebnn_unfused_argmax({classes}u, {{input}}, scores)",
+        kernels=_UNFUSED,
+        region="ebnn_unfused_argmax",
+        parameter_bytes=0,
+    )
+    return Program("unfused", "float", 4, tuple(steps), head)
 
 
 def _unfused_block(index: int, layer: HiddenLayer) -> list[Step]:
@@ -85,6 +105,8 @@ def _unfused_block(index: int, layer: HiddenLayer) -> list[Step]:
         declarations=declarations,
         call=f"ebnn_unfused_linear(&block{index}, {{input}}, {{output}});",
         output_bytes=4 * count,
+        kernels=_UNFUSED,
+        region="ebnn_unfused_linear",
         parameter_bytes=parameter_bytes,
     )
     steps = [first]
@@ -96,6 +118,8 @@ def _unfused_block(index: int, layer: HiddenLayer) -> list[Step]:
                 declarations=declarations,
                 call=f"ebnn_unfused_conv(&block{index}, {{input}}, {{output}});",
                 output_bytes=4 * before_pooling,
+                kernels=_UNFUSED,
+                region="ebnn_unfused_conv",
                 parameter_bytes=parameter_bytes,
             ),
             Step(
@@ -103,6 +127,8 @@ def _unfused_block(index: int, layer: HiddenLayer) -> list[Step]:
                 declarations="",
                 call=f"ebnn_unfused_pool(&block{index}, {{input}}, {{output}});",
                 output_bytes=4 * count,
+                kernels=_UNFUSED,
+                region="ebnn_unfused_pool",
             ),
         ]
     sign = Step(
@@ -110,6 +136,8 @@ def _unfused_block(index: int, layer: HiddenLayer) -> list[Step]:
         declarations="",
         call=f"ebnn_unfused_sign({count}u, {{input}}, {{output}});",
         output_bytes=4 * count,
+        kernels=_UNFUSED,
+        region="ebnn_unfused_sign",
         block=index,
     )
     return [*steps, _norm(index, channels, height * width), sign]
@@ -122,6 +150,8 @@ def _norm(index: int, channels: int, positions: int) -> Step:
         call=f"ebnn_unfused_norm(&block{index}.norm, {channels}u, {positions}u, "
         "{input}, {output});",
         output_bytes=4 * channels * positions,
+        kernels=_UNFUSED,
+        region="ebnn_unfused_norm",
     )
 
 

@@ -10,7 +10,7 @@ from ebnn import __version__
 from ebnn.c_kernels import KERNEL_DIR
 from ebnn.emitter.fast import fast_program
 from ebnn.emitter.floats import reference_program, unfused_program
-from ebnn.emitter.program import Head, Program, Step
+from ebnn.emitter.program import Program
 from ebnn.files import write_whole
 from ebnn.inputs import input_elements
 from ebnn.lowered import LoweredNetwork
@@ -123,8 +123,9 @@ def _source(network: LoweredNetwork, program: Program) -> str:
         "#define TRACE(block, map, map_bytes) ebnn_trace(block, map, map_bytes)\n"
         "#else\n#define TRACE(block, map, map_bytes) ((void)0)\n#endif\n"
     )
-    blocks: list[Step | Head] = [*program.steps, program.head]
-    parts += [f"/* {part.title} */\n{part.declarations}" for part in blocks if part.declarations]
+    parts += [
+        f"/* {call.title} */\n{call.declarations}" for call in program.calls if call.declarations
+    ]
     source = "input"
     body = []
     if spec.kind == "float":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ebnn.emitter.layout import Layout
 from ebnn.memory_plan import MemoryPlan, plan_memory
 
 
@@ -11,17 +12,22 @@ from ebnn.memory_plan import MemoryPlan, plan_memory
 class Step:
     """One call of a kernel.
 
-    `call` is C text with the fields {input}, {output} and {scratch}; `block` is the hidden block
-    whose activations the step's map holds, None where it holds something in between.
+    `call` is C text with the fields {input}, {output} and {scratch}; `kernels` are the files of
+    c_kernels that it needs; `region` is the function that does the work. `block` is the hidden
+    block whose activations the step's map holds, None where it holds something in between;
+    `layout` is the map's where it is bits.
     """
 
     title: str
     declarations: str
     call: str
     output_bytes: int
+    kernels: tuple[str, ...]
+    region: str
     scratch_bytes: int = 0
     parameter_bytes: int = 0
     block: int | None = None
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class Head:
     title: str
     declarations: str
     call: str
+    kernels: tuple[str, ...]
+    region: str
     parameter_bytes: int
 
 
@@ -41,9 +49,18 @@ class Program:
     lowering: str
     element: str
     element_bytes: int
-    kernels: tuple[str, ...]
     steps: tuple[Step, ...]
     head: Head
+
+    @property
+    def calls(self) -> tuple[Step | Head, ...]:
+        """The steps, then the head."""
+        return (*self.steps, self.head)
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Files of c_kernels that the calls need."""
+        return tuple(sorted({file for call in self.calls for file in call.kernels}))
 
     @property
     def plan(self) -> MemoryPlan:

@@ -1,0 +1,47 @@
+"""A block in its place, and the ways to compute it that there are to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ebnn.emitter.layout import Layout
+from ebnn.emitter.program import Head, Step
+from ebnn.lowered import HeadLayer, HiddenLayer
+
+AnyLayer = TypeVar("AnyLayer", HiddenLayer, HeadLayer)
+Call = TypeVar("Call", Step, Head)
+
+
+@dataclass(frozen=True)
+class Site(Generic[AnyLayer]):
+    """Block `index` of a network, what it reads and who reads it.
+
+    `layout` is its input's, `input_magnitude` the largest absolute value in it. `feeds_linear`:
+    a fully connected block comes next, which takes bits in any layout.
+    """
+
+    index: int
+    layer: AnyLayer
+    layout: Layout
+    input_magnitude: int = 1
+    feeds_linear: bool = False
+
+    @property
+    def name(self) -> str:
+        """Prefix of the block's names in C."""
+        return f"block{self.index}"
+
+
+@dataclass(frozen=True)
+class Variant(Generic[AnyLayer, Call]):
+    """One way to compute a block: `call` writes the C where `serves` says that it can.
+
+    `work` counts what the cycles grow with, by name: costs.toml has the cycles of each.
+    """
+
+    name: str
+    serves: Callable[[Site[AnyLayer]], bool]
+    call: Callable[[Site[AnyLayer]], Call]
+    work: Callable[[Site[AnyLayer]], Mapping[str, float]]
