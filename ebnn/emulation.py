@@ -7,7 +7,7 @@ does not depend on how many processes share the work.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,9 +49,9 @@ class Firmware:
 class EmulatedModel:
     """A booted firmware that classifies samples, one `ebnn_infer` call each."""
 
-    def __init__(self, firmware: Firmware) -> None:
+    def __init__(self, firmware: Firmware, regions: Sequence[str] = (REGION,)) -> None:
         self.machine = Machine(
-            firmware.elf, board=firmware.board, ram_bytes=firmware.ram_bytes, regions=(REGION,)
+            firmware.elf, board=firmware.board, ram_bytes=firmware.ram_bytes, regions=regions
         )
         self.machine.run_until("main")
         self._booted = self.machine.snapshot()

@@ -8,7 +8,7 @@ HELP = "measure, and hold the figures against their bounds"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", choices=("lowerings", "sim"), help="which benchmark")
+    parser.add_argument("name", choices=("lowerings", "kernels", "sim"), help="which benchmark")
     parser.add_argument("--json", choices=("-",), metavar="-", help="- prints JSON")
 
 
@@ -19,18 +19,21 @@ def run(args: argparse.Namespace) -> int:
 
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from ebnn.benchmarks import lowerings
+    from ebnn.kernel_benchmark import kernels
     from ebnn.simulator_benchmark import simulator
 
-    measure = {"lowerings": lowerings, "sim": simulator}[args.name]
+    measure = {"lowerings": lowerings, "kernels": kernels, "sim": simulator}[args.name]
     with tempfile.TemporaryDirectory(prefix="ebnn-bench-") as folder:
         figures = measure(Path(folder))
     if args.json:
         print(json.dumps([figure.to_dict() for figure in figures], indent=2))
     else:
-        table = Table("", "value", "unit", "must", "aim", "", box=box.SIMPLE_HEAD)
+        table = Table(
+            Column("", no_wrap=True), "value", "unit", "must", "aim", "", box=box.SIMPLE_HEAD
+        )
         for figure in figures:
             bounds = ["" if b is None else f"{b:,.10g}" for b in (figure.must, figure.aim)]
             verdict = "" if figure.must is None else ("ok" if figure.ok else "MISSED")
