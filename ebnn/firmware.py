@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ebnn.activations import trace_bytes
 from ebnn.emitter import emit
+from ebnn.emitter.chooser import NothingFits
+from ebnn.emitter.goal import Goal
 from ebnn.emitter.program import Program
 from ebnn.harness_sources import HarnessSamples, write_samples, write_uart_setup
 from ebnn.lowered import LoweredNetwork
 from ebnn.sim.board import Board
 from ebnn.sim.board_uart import Uart
+from ebnn.sim.elf import Elf
 from ebnn.sim.errors import UserError
+from ebnn.sim.memory_use import flash_bytes
 from ebnn.toolchain.firmware import TOOLCHAIN_DIR, build_firmware
 
 HARNESS_TRANSPORTS = ("semihosting", "rtt", "uart")
@@ -20,6 +26,31 @@ _HARNESS_SOURCES = ("board_harness.c", "cycle_counter.c", "cycle_span.S", "stack
 # The id tells which build a board runs. Functions begin on words with -Os too: else the call into
 # ebnn_infer could cost another cycle than the call that its cost is taken from.
 _HARNESS_FLAGS = ("-Wl,--build-id=sha1", "-falign-functions=4")
+
+
+def goal_within_flash(
+    goal: Goal, flash_limit_bytes: int, board: Board, build: Callable[[Goal, Path], Program]
+) -> Goal:
+    """`goal` with as much flash for the kernels as leaves the whole ELF at `flash_limit_bytes`.
+
+    `build` builds the ELF at a path, for a goal; it is called until what was linked fits. Raises
+    `NothingFits` where the smallest kernels do not.
+    """
+    with tempfile.TemporaryDirectory(prefix="ebnn-flash-") as folder:
+        elf = Path(folder) / "trial.elf"
+        while True:
+            program = build(goal, elf)
+            taken_bytes = flash_bytes(Elf(elf), board)
+            if taken_bytes <= flash_limit_bytes:
+                return goal
+            over_bytes = taken_bytes - flash_limit_bytes
+            if not program.decisions:
+                raise NothingFits(
+                    f"the firmware takes {taken_bytes:,} bytes of flash, {over_bytes:,} more than"
+                    f" allowed, and the lowering {program.lowering!r} has no other kernels"
+                )
+            kernels = program.predicted_flash_bytes - over_bytes
+            goal = replace(goal, flash_bytes=kernels)
 
 
 def build_model(
@@ -33,14 +64,18 @@ def build_model(
     trace: bool = False,
     inferences: int = 1,
     flags: Sequence[str] = (),
+    goal: Goal | None = None,
+    build_dir: Path | None = None,
 ) -> Program:
     """Emit `network` to the folder `sources` and build it, with the harness, to the ELF `output`.
 
+    The kernels are chosen for `goal`, or for the fewest cycles on the board's core.
+
     `ram_bytes` is what the firmware is linked for, the stack included. `trace` keeps every block's
     activations (toolchain/trace.c). The firmware runs `inferences` of them before it exits. `flags`
-    go to the compiler and the linker.
+    go to the compiler and the linker. Objects stay in `build_dir`, where given.
     """
-    program = emit(network, sources, lowering)
+    program = emit(network, sources, lowering, goal or Goal(board.core))
     files = [*sorted(sources.glob("*.c")), TOOLCHAIN_DIR / "harness.c"]
     defines = {"EBNN_INFERENCES": str(inferences)}
     if trace:
@@ -56,6 +91,7 @@ def build_model(
         defines=defines,
         ram_bytes=ram_bytes,
         extra_flags=flags,
+        build_dir=build_dir,
     )
     return program
 
@@ -71,13 +107,14 @@ def build_harness(
     lowering: str = "fast",
     optimize: str = "-O3",
     ram_bytes: int | None = None,
+    goal: Goal | None = None,
 ) -> Program:
     """Like `build_model`, but the firmware carries `samples` and reports each inference.
 
     `transport` is one of `HARNESS_TRANSPORTS`; `uart` needs the board's `uart`. What is generated
     for the harness goes to the folder `harness` in `sources`.
     """
-    program = emit(network, sources, lowering)
+    program = emit(network, sources, lowering, goal or Goal(board.core))
     folder = sources / "harness"
     built_for = f"{transport} {board.name}"
     files = [*sorted(sources.glob("*.c"))]

@@ -293,6 +293,10 @@ class Machine:
         """The last activation of a watched region; `UserError` before it ever returned."""
         return self._regions.last(name)
 
+    def region_runs(self, name: str) -> list[RegionRun]:
+        """Every activation of a watched function so far, in the order in which they returned."""
+        return self._regions.runs(name)
+
     @property
     def stack_top(self) -> int:
         """SP at reset, which the stack's bytes are counted from."""

@@ -71,6 +71,13 @@ class Regions:
             raise UserError(f"{self._elf.path}: the region {name!r} has not run")
         return RegionRun(function.last_cycles, function.last_instructions)
 
+    def runs(self, name: str) -> list[RegionRun]:
+        """Every activation of a watched function in the order in which they returned, as long as
+        the engine keeps them (a million)."""
+        index = self._functions.get(name)
+        samples = [] if index is None else self._engine.samples(index)
+        return [RegionRun(cycles, instructions) for cycles, instructions in samples]
+
     def records(self) -> dict[str, dict[str, Any]]:
         """The run record's `regions`: those that have returned at least once."""
         found = {}

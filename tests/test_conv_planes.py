@@ -79,8 +79,6 @@ def test_wide_padded_strided_and_small_maps_are_left_to_other_kernels() -> None:
     assert lanes_of(block("conv3x3-32, conv3x3-32 stride2, fc-4")) is None
     assert lanes_of(block("conv1x1-32, conv3x3-32, fc-4", InputSpec(1, 8, 34))) is None
     assert lanes_of(block("conv1x1-32, conv1x3-32, fc-4", InputSpec(1, 4, 33))) == Lanes(2, 32, 1)
-    small = network("conv3x3-32, conv3x3-32, fc-4", InputSpec(1, 6, 6))
-    assert "conv_sliced.c" in fast_program(small).kernels
     assert "conv_planes.c" in fast_program(network(DEMO_LIKE)).kernels
 
 

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ram", metavar="SIZE", help="limit of RAM to the byte, say 15k")
     parser.add_argument("--samples", type=int, metavar="N", help="only the first N test samples")
     parser.add_argument(
-        "-O", "--optimize", default="3", metavar="LEVEL", help="as gcc's -O; default 3"
+        "-O", dest="level", default="3", metavar="LEVEL", help="as gcc's -O; default 3"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep sources, ELFs and records")
     parser.add_argument("--json", metavar="FILE", help="write the run records; - prints them")
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
                 folder,
                 ram_bytes=ram_bytes,
                 lowering=args.lowering,
-                optimize=f"-O{args.optimize}",
+                optimize=f"-O{args.level}",
                 on_progress=progress.advance,
             )
         records = [found.record for found in result.emulated]

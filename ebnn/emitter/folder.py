@@ -10,6 +10,7 @@ from ebnn import __version__
 from ebnn.c_kernels import KERNEL_DIR
 from ebnn.emitter.fast import fast_program
 from ebnn.emitter.floats import reference_program, unfused_program
+from ebnn.emitter.goal import Goal
 from ebnn.emitter.program import Program
 from ebnn.files import write_whole
 from ebnn.inputs import input_elements
@@ -17,25 +18,31 @@ from ebnn.lowered import LoweredNetwork
 from ebnn.sim.errors import UserError
 
 LOWERINGS = ("fast", "reference", "unfused")
-_PROGRAMS = {"fast": fast_program, "reference": reference_program, "unfused": unfused_program}
 _HEADERS = ("ebnn_kernels.h", "bits.h")
 _INPUT_TYPES = {"uint8": "uint8_t", "float": "float", "bits": "uint32_t"}
 
 
-def program_of(network: LoweredNetwork, lowering: str) -> Program:
-    """The calls of kernels that `emit` writes down."""
-    if lowering not in _PROGRAMS:
+def program_of(network: LoweredNetwork, lowering: str, goal: Goal | None = None) -> Program:
+    """The calls of kernels that `emit` writes down; `goal` decides among the fast ones."""
+    if lowering not in LOWERINGS:
         raise UserError(f"lowering {lowering!r}: give one of {', '.join(LOWERINGS)}")
-    return _PROGRAMS[lowering](network)
+    if lowering == "fast":
+        return fast_program(network, goal)
+    return (reference_program if lowering == "reference" else unfused_program)(network)
 
 
-def emit(network: LoweredNetwork, folder: Path, lowering: str = "fast") -> Program:
+def emit(
+    network: LoweredNetwork, folder: Path, lowering: str = "fast", goal: Goal | None = None
+) -> Program:
     """Write the C of `network` to `folder` (made if missing); the same input, the same bytes.
+
+    The fast lowering chooses its kernels for `goal`, the fewest cycles on a Cortex-M4 where none is
+    given; what is written runs on every core.
 
     Compile every .c file of the folder with any C99 compiler (`-ffp-contract=off` where that is
     not the default: `reference` and `unfused` round each float operation by itself).
     """
-    program = program_of(network, lowering)
+    program = program_of(network, lowering, goal)
     kernels = [*program.kernels]
     if network.architecture.input.kind == "float":
         kernels.append("quantize.c")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +26,12 @@ class Layout:
     c_name: str
     bit_of: NDArray[np.intp] | None = None
     words: int = 0
+
+    @functools.cached_property
+    def key(self) -> str:
+        """The same for layouts that are the same."""
+        bits = b"" if self.bit_of is None else self.bit_of.tobytes()
+        return f"{self.c_name} {hashlib.sha256(bits).hexdigest()}"
 
     @property
     def map_bytes(self) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from ebnn.emitter.layout import Layout
 from ebnn.memory_plan import MemoryPlan, plan_memory
@@ -42,15 +44,58 @@ class Head:
     parameter_bytes: int
 
 
+Call = TypeVar("Call", Step, Head)
+
+
+@dataclass(frozen=True)
+class Candidate(Generic[Call]):
+    """A variant for one block, and what it is expected to take, from its counts of `work` and
+    `code`. `shared_bytes` of code are in a kernel's file, and there once however many blocks use
+    it; `own_bytes` are the block's."""
+
+    variant: str
+    call: Call
+    work: Mapping[str, float]
+    code: Mapping[str, float]
+    cycles: int
+    shared_bytes: int
+    own_bytes: int
+
+    @property
+    def flash_bytes(self) -> int:
+        """Code and parameters, of this block alone."""
+        return self.shared_bytes + self.own_bytes + self.call.parameter_bytes
+
+
+AnyCandidate = Candidate[Step] | Candidate[Head]
+
+
+def flash_bytes(candidates: Sequence[AnyCandidate]) -> int:
+    """Of several blocks' candidates: code that they share counts once."""
+    shared = {candidate.variant: candidate.shared_bytes for candidate in candidates}
+    own = sum(candidate.own_bytes + candidate.call.parameter_bytes for candidate in candidates)
+    return sum(shared.values()) + own
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The candidate that was taken for a block, and those that were not, cheapest first."""
+
+    chosen: AnyCandidate
+    others: tuple[AnyCandidate, ...]
+
+
 @dataclass(frozen=True)
 class Program:
-    """A network as calls of kernels. `element` is the C type of the arena that holds the maps."""
+    """A network as calls of kernels. `element` is the C type of the arena that holds the maps;
+    `decisions` say why these kernels, where there was a choice."""
 
     lowering: str
     element: str
     element_bytes: int
     steps: tuple[Step, ...]
     head: Head
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def calls(self) -> tuple[Step | Head, ...]:
@@ -61,6 +106,12 @@ class Program:
     def kernels(self) -> tuple[str, ...]:
         """Files of c_kernels that the calls need."""
         return tuple(sorted({file for call in self.calls for file in call.kernels}))
+
+    @property
+    def predicted_flash_bytes(self) -> int:
+        """Code of the kernels and parameters, as costs.toml has them; 0 where nothing was chosen.
+        Code that several blocks share counts once."""
+        return flash_bytes([decision.chosen for decision in self.decisions])
 
     @property
     def plan(self) -> MemoryPlan:

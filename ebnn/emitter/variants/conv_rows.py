@@ -135,13 +135,16 @@ def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
     rows = strips * height * min(window_rows, block.pool_stride * block.stride) * channels
     pairs = strips * height * -(-columns // 2)
     sums = pairs * filters * block.pool**2
-    return {
+    work = {
         "tabulated": rows * pitch * sum(tables),
+        "gathered": rows * pitch * block.stride,
         "filters": strips * height * filters,
         "groups": pairs * -(-filters // _GROUP_FILTERS),
-        "sums": sums,
-        "terms": sums * channels * block.kernel_height * len(tables),
     }
+    terms = channels * block.kernel_height * len(tables)
+    if terms == 3 and block.kernel_height == 3 and block.pool == block.pool_stride == 2:
+        return {**work, "unrolled_sums": sums}  # a function of its own, for stride 1
+    return {**work, "sums": sums, "terms": sums * terms}
 
 
 CONV_ROWS = Variant("conv_rows", _serves, _call, _work)

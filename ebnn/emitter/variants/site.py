@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ebnn.emitter.layout import Layout
-from ebnn.emitter.program import Head, Step
+from ebnn.emitter.program import Call
 from ebnn.lowered import HeadLayer, HiddenLayer
 
 AnyLayer = TypeVar("AnyLayer", HiddenLayer, HeadLayer)
-Call = TypeVar("Call", Step, Head)
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,12 @@ class Site(Generic[AnyLayer]):
 class Variant(Generic[AnyLayer, Call]):
     """One way to compute a block: `call` writes the C where `serves` says that it can.
 
-    `work` counts what the cycles grow with, by name: costs.toml has the cycles of each.
+    `work` counts what the cycles grow with, by name, and `code` what the code in the emitted file
+    grows with: costs.toml has the cycles and bytes of each.
     """
 
     name: str
     serves: Callable[[Site[AnyLayer]], bool]
     call: Callable[[Site[AnyLayer]], Call]
     work: Callable[[Site[AnyLayer]], Mapping[str, float]]
+    code: Callable[[Site[AnyLayer]], Mapping[str, float]] = lambda site: {}

@@ -1,0 +1,159 @@
+"""Which kernel computes each block: the cheapest by the measured costs, within the bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ebnn.architecture import Linear
+from ebnn.emitter.cost_table import FIXED, UNMEASURED, cost_of, predicted
+from ebnn.emitter.goal import Goal
+from ebnn.emitter.layout import Layout, input_layout
+from ebnn.emitter.program import AnyCandidate, Call, Candidate, Decision, Step, flash_bytes
+from ebnn.emitter.variants import HEADS, HIDDEN
+from ebnn.emitter.variants.site import AnyLayer, Site, Variant
+from ebnn.lowered import LoweredNetwork
+from ebnn.memory_plan import plan_memory
+from ebnn.sim.errors import UserError
+
+_KEPT = 64  # partial choices that are followed up, the best of each trade-off
+
+
+class NothingFits(UserError):
+    """No choice of kernels keeps within the bytes of flash that were asked for."""
+
+    exit_code = 1  # a budget that does not hold
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A candidate for each of a network's first blocks, and all there were."""
+
+    taken: tuple[AnyCandidate, ...] = ()
+    offered: tuple[tuple[AnyCandidate, ...], ...] = ()
+
+    @property
+    def cycles(self) -> int:
+        return sum(candidate.cycles for candidate in self.taken)
+
+    @property
+    def flash_bytes(self) -> int:
+        return flash_bytes(self.taken)
+
+    @property
+    def arena_bytes(self) -> int:
+        steps = [candidate.call for candidate in self.taken if isinstance(candidate.call, Step)]
+        return plan_memory(
+            [step.output_bytes for step in steps], [step.scratch_bytes for step in steps]
+        ).arena_bytes
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        return self.cycles, self.flash_bytes, self.arena_bytes
+
+
+def choose(network: LoweredNetwork, goal: Goal) -> tuple[Decision, ...]:
+    """One decision for each block, the head's last.
+
+    Raises `NothingFits` where `goal.flash_bytes` is too little for every choice.
+    """
+    spec = network.architecture.input
+    choices = [(_Choice(), input_layout(spec))]
+    for index, layer in enumerate(network.hidden):
+        following = isinstance(network.architecture.blocks[index + 1], Linear)
+        magnitude = spec.max_magnitude if index == 0 else 1
+        offers: dict[str, tuple[Candidate[Step], ...]] = {}
+        longer = []
+        for choice, layout in choices:
+            if layout.key not in offers:
+                site = Site(index, layer, layout, magnitude, following)
+                offers[layout.key] = tuple(_candidates(HIDDEN, site, goal))
+            for candidate in offers[layout.key]:
+                written = candidate.call.layout
+                assert written is not None
+                longer.append((_with(choice, candidate, offers[layout.key]), written))
+        keys = {layout.key for _, layout in longer}
+        choices = [
+            (choice, layout)
+            for key in sorted(keys)
+            for choice, layout in _best([pair for pair in longer if pair[1].key == key])
+        ]
+    whole = []
+    for choice, layout in choices:
+        magnitude = 1 if network.hidden else spec.max_magnitude
+        head_site = Site(len(network.hidden), network.head, layout, magnitude)
+        heads = tuple(_candidates(HEADS, head_site, goal))
+        whole += [_with(choice, head, heads) for head in heads]
+    return _decisions(_within(whole, goal))
+
+
+def _candidates(
+    variants: Sequence[Variant[AnyLayer, Call]], site: Site[AnyLayer], goal: Goal
+) -> Iterator[Candidate[Call]]:
+    serving = [variant for variant in variants if variant.serves(site)]
+    wanted = [variant for variant in serving if variant.name in goal.variants]
+    measured = [variant for variant in serving if cost_of(variant.name, goal.core)]
+    for variant in wanted or measured or serving:
+        cost = cost_of(variant.name, goal.core) or UNMEASURED
+        call, work, code = variant.call(site), variant.work(site), variant.code(site)
+        fixed = round(cost.code_bytes[FIXED])
+        own = round(predicted(cost.code_bytes, code)) - fixed
+        yield Candidate(
+            variant.name,
+            call,
+            work,
+            code,
+            cycles=round(predicted(cost.cycles, work)),
+            shared_bytes=fixed if call.kernels else 0,
+            own_bytes=own if call.kernels else own + fixed,
+        )
+
+
+def _with(
+    choice: _Choice,
+    candidate: AnyCandidate,
+    offered: Sequence[AnyCandidate],
+) -> _Choice:
+    return _Choice((*choice.taken, candidate), (*choice.offered, tuple(offered)))
+
+
+def _best(pairs: list[tuple[_Choice, Layout]]) -> list[tuple[_Choice, Layout]]:
+    """Those that no other one beats in cycles, flash and arena alike."""
+    sized = sorted(((pair[0].sizes, at) for at, pair in enumerate(pairs)))
+    kept: list[tuple[tuple[int, int, int], int]] = []
+    for sizes, at in sized:
+        if not any(all(a <= b for a, b in zip(other, sizes, strict=True)) for other, _ in kept):
+            kept.append((sizes, at))
+    return [pairs[at] for _, at in kept[:_KEPT]]
+
+
+def _within(choices: list[_Choice], goal: Goal) -> _Choice:
+    if goal.flash_bytes is not None:
+        least = min(choice.flash_bytes for choice in choices)
+        choices = [choice for choice in choices if choice.flash_bytes <= goal.flash_bytes]
+        if not choices:
+            raise NothingFits(
+                f"the kernels and constants take at least {least:,} bytes of flash, more than the"
+                f" {goal.flash_bytes:,} that are left for them: allow more, or shrink the network"
+            )
+    order = {
+        "cycles": lambda choice: choice.sizes,
+        "flash": lambda choice: (choice.flash_bytes, choice.cycles, choice.arena_bytes),
+        "ram": lambda choice: (choice.arena_bytes, choice.cycles, choice.flash_bytes),
+    }[goal.objective]
+    return min(choices, key=order)
+
+
+def _decisions(choice: _Choice) -> tuple[Decision, ...]:
+    return tuple(
+        Decision(
+            taken,
+            tuple(
+                sorted(
+                    (other for other in offered if other is not taken),
+                    key=lambda other: other.cycles,
+                )
+            ),
+        )
+        for taken, offered in zip(choice.taken, choice.offered, strict=True)
+    )

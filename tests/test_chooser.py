@@ -1,0 +1,115 @@
+"""Which kernels a lowering takes: the cheapest by measured costs, within the flash allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_networks import random_checkpoint
+
+from ebnn.architecture import InputSpec, parse
+from ebnn.benchmarks import DEMO_ARCHITECTURE, random_network
+from ebnn.cost_measurement import fit_costs, run_trial, trials_of
+from ebnn.emitter import emit
+from ebnn.emitter.chooser import NothingFits
+from ebnn.emitter.cost_table import MEASURED_CORES, cost_of, predicted
+from ebnn.emitter.fast import fast_program
+from ebnn.emitter.goal import Goal
+from ebnn.emitter.program import Program
+from ebnn.emitter.variants import HEADS, HIDDEN
+from ebnn.lowered import LoweredNetwork, lower
+
+SPEC = InputSpec(1, 20, 20)
+NAMES = [variant.name for variant in (*HIDDEN, *HEADS)]
+
+
+def network(text: str = DEMO_ARCHITECTURE, seed: int = 1) -> LoweredNetwork:
+    return lower(random_checkpoint(parse(text, SPEC), seed))
+
+
+def taken(program: Program) -> list[str]:
+    return [decision.chosen.variant for decision in program.decisions]
+
+
+def cycles(program: Program) -> int:
+    return sum(decision.chosen.cycles for decision in program.decisions)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("core", MEASURED_CORES)
+def test_every_kernel_was_measured_on_every_core(name: str, core: str) -> None:
+    cost = cost_of(name, core)
+    assert cost is not None
+    assert cost.measurements >= 20
+    assert cost.mean_error_percent < 20
+
+
+def test_fewest_cycles_are_taken_and_the_dearer_kernels_named() -> None:
+    program = fast_program(network())
+    for decision in program.decisions:
+        assert all(decision.chosen.cycles <= other.cycles for other in decision.others)
+    assert [len(decision.others) > 0 for decision in program.decisions][:3] == [True, True, True]
+
+
+def test_each_objective_gets_the_least_of_what_it_asks_for() -> None:
+    by_goal = {
+        objective: fast_program(network(), Goal(objective=objective))
+        for objective in ("cycles", "flash", "ram")
+    }
+    assert min(by_goal, key=lambda goal: cycles(by_goal[goal])) == "cycles"
+    assert min(by_goal, key=lambda goal: by_goal[goal].predicted_flash_bytes) == "flash"
+    arenas = {objective: program.plan.arena_bytes for objective, program in by_goal.items()}
+    assert arenas["ram"] == min(arenas.values()) < arenas["cycles"]
+    assert cycles(by_goal["flash"]) > cycles(by_goal["cycles"])
+
+
+def test_flash_that_is_short_costs_cycles_and_too_little_is_refused() -> None:
+    fastest, smallest = (
+        fast_program(network(), Goal(objective=objective)) for objective in ("cycles", "flash")
+    )
+    bound = (fastest.predicted_flash_bytes + smallest.predicted_flash_bytes) // 2
+    between = fast_program(network(), Goal(flash_bytes=bound))
+    assert between.predicted_flash_bytes <= bound
+    assert cycles(fastest) < cycles(between) <= cycles(smallest)
+    least = smallest.predicted_flash_bytes
+    assert taken(fast_program(network(), Goal(flash_bytes=least))) == taken(smallest)
+    with pytest.raises(NothingFits, match=f"at least {least:,} bytes of flash"):
+        fast_program(network(), Goal(flash_bytes=least - 1))
+
+
+def test_the_same_goal_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        emit(network(), tmp_path / name, goal=Goal("cortex-m0plus", flash_bytes=20_000))
+    first, second = (sorted((tmp_path / name).iterdir()) for name in ("a", "b"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_table_predicts_is_what_a_new_block_takes(name: str, tmp_path: Path) -> None:
+    """Blocks that the fit has not seen, within three times the error that the table states."""
+    for trial in trials_of(name, 3, seed=77):
+        measured = run_trial(trial, name, "cortex-m4", tmp_path)
+        cost = cost_of(name, "cortex-m4")
+        assert cost is not None
+        error = 100 * abs(predicted(cost.cycles, measured.work) / measured.cycles - 1)
+        assert error < 3 * max(cost.worst_error_percent, 5), trial
+
+
+def test_the_fit_finds_the_costs_that_made_the_figures() -> None:
+    random = np.random.default_rng(2)
+    counts = [{"words": float(random.integers(1, 99)), "rows": float(i)} for i in range(12)]
+    values = np.array([40 + 3.5 * each["words"] + 7 * each["rows"] for each in counts])
+    assert fit_costs(counts, values) == pytest.approx({"fixed": 40, "rows": 7, "words": 3.5})
+
+
+def test_no_cost_is_negative() -> None:
+    counts = [{"a": float(i), "b": float(i % 3)} for i in range(9)]
+    values = np.array([100 + 5 * each["a"] - 20 * each["b"] for each in counts])
+    assert min(fit_costs(counts, values).values()) >= 0
+
+
+def test_weights_do_not_decide() -> None:
+    """A network's kernels, and so its bytes and cycles, are known before it is trained."""
+    texts = [taken(fast_program(network(seed=seed))) for seed in range(4)]
+    assert texts == [taken(fast_program(random_network(DEMO_ARCHITECTURE, SPEC)))] * 4
