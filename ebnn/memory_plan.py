@@ -1,48 +1,145 @@
 """Where each map lives while a network runs: one arena, every byte of it accounted for.
 
-Neighbouring maps lie at opposite ends of the arena, so a block never writes over what it reads,
-and the kernels' scratch between them: the arena is as large as the step that needs most.
+A kernel that goes through its input row by row can write its output over rows that it has read: the
+two maps then share a place, the output a little in front of the input. Maps that share no place lie
+at opposite ends of the arena, so that a block never writes over what it reads, and the kernels'
+scratch between them: the arena is as large as the step that needs most.
+
+The network's input may lie in the arena too: the first step alone reads it, and it gives way to the
+rest.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 WORD_BYTES = 4
+_CHOICES_MAX = 12  # steps whose sharing is tried both ways; beyond, all that can share do
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """What one step needs: the map that it writes, and scratch besides.
+
+    `lead_bytes`: it may write its map over the one that it reads, if it begins at least so many
+    bytes in front of it; None where it must not.
+    """
+
+    output_bytes: int
+    scratch_bytes: int = 0
+    lead_bytes: int | None = None
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Offsets in bytes from the start of the arena; all are multiples of 4."""
+    """Offsets in bytes from the start of the arena; all are multiples of 4.
+
+    `arena_bytes` is what the steps need, `bytes_with_input` what they need where the input lies in
+    the arena too, from `input_offset` on.
+    """
 
     map_offsets: tuple[int, ...]
-    map_bytes: tuple[int, ...]
     scratch_offsets: tuple[int, ...]
     arena_bytes: int
+    input_offset: int
+    bytes_with_input: int
 
 
-def plan_memory(map_bytes: Sequence[int], scratch_bytes: Sequence[int]) -> MemoryPlan:
-    """Place a chain of maps, each written while the one before it is read.
+def plan_memory(steps: Sequence[StepMemory], input_bytes: int = 0) -> MemoryPlan:
+    """Place a chain of maps, each written while the one before it is read, in the smallest arena.
 
-    `map_bytes[i]` is the size of map i, `scratch_bytes[i]` what the kernel writing it needs
-    besides.
+    The first map is written while the input, `input_bytes` of it, is read.
     """
-    sizes = [_rounded_up(count) for count in map_bytes]
-    inputs = [0, *sizes][: len(sizes)]
-    steps = zip(inputs, sizes, map(_rounded_up, scratch_bytes), strict=True)
-    arena_bytes = max(map(sum, steps), default=0)
-    offsets = [0 if index % 2 == 0 else arena_bytes - size for index, size in enumerate(sizes)]
-    # Of a step's two maps the one with the even index is at the start.
-    scratch = [
-        size if index % 2 == 0 else before
-        for index, (before, size) in enumerate(zip(inputs, sizes, strict=True))
+    able = [index for index, step in enumerate(steps) if index and step.lead_bytes is not None]
+    choices: list[tuple[bool, ...]] = [(True,) * len(able)]
+    if len(able) <= _CHOICES_MAX:
+        choices = list(itertools.product((True, False), repeat=len(able)))
+    plans = [
+        _plan(steps, {index for index, shares in zip(able, choice, strict=True) if shares})
+        for choice in choices
     ]
+    return _with_input(min(plans, key=lambda plan: plan.arena_bytes), steps, input_bytes)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Maps that share a place: `first` to `last`, at `offsets` from its start, `size` bytes."""
+
+    first: int
+    last: int
+    offsets: tuple[int, ...]
+    size: int
+
+
+def _plan(steps: Sequence[StepMemory], sharing: set[int]) -> MemoryPlan:
+    """Groups of maps that share a place lie at the start and the end of the arena in turn."""
+    sizes = [_rounded_up(step.output_bytes) for step in steps]
+    groups = _groups(steps, sizes, sharing)
+    group_of = [group for group in groups for _ in range(group.first, group.last + 1)]
+    at_end = [groups.index(group) % 2 == 1 for group in group_of]
+
+    def reach(index: int) -> int:
+        """Bytes from the map's end of the arena to its far side."""
+        group = group_of[index]
+        offset = group.offsets[index - group.first]
+        return group.size - offset if at_end[index] else offset + sizes[index]
+
+    needs = []
+    for index, step in enumerate(steps):
+        scratch = _rounded_up(step.scratch_bytes)
+        if index in sharing:
+            needs.append(max(reach(index - 1), reach(index)) + scratch)
+        else:
+            needs.append((reach(index - 1) if index else 0) + scratch + reach(index))
+    arena_bytes = max(needs, default=0)
+    maps, scratches = [], []
+    for index, step in enumerate(steps):
+        group = group_of[index]
+        start = arena_bytes - group.size if at_end[index] else 0
+        maps.append(start + group.offsets[index - group.first])
+        # Behind what lies at the start of the arena, in front of what lies at its end.
+        before = [reach(i) for i in (index - 1, index) if i >= 0 and not at_end[i]]
+        after = [reach(i) for i in (index - 1, index) if i >= 0 and at_end[i]]
+        scratch = _rounded_up(step.scratch_bytes)
+        place = max(before) if before else arena_bytes - max(after) - scratch
+        scratches.append(place)
+    return MemoryPlan(tuple(maps), tuple(scratches), arena_bytes, 0, arena_bytes)
+
+
+def _groups(steps: Sequence[StepMemory], sizes: Sequence[int], sharing: set[int]) -> list[_Group]:
+    groups = []
+    first = 0
+    for last in range(len(steps)):
+        if last + 1 in sharing:
+            continue
+        offsets = [0]
+        for index in range(last, first, -1):
+            lead = steps[index].lead_bytes
+            assert lead is not None
+            offsets.insert(0, offsets[0] + _rounded_up(max(0, lead)))
+        size = max(o + s for o, s in zip(offsets, sizes[first : last + 1], strict=True))
+        groups.append(_Group(first, last, tuple(offsets), size))
+        first = last + 1
+    return groups
+
+
+def _with_input(plan: MemoryPlan, steps: Sequence[StepMemory], input_bytes: int) -> MemoryPlan:
+    """The input behind everything that the first step touches."""
+    input_offset = 0
+    if steps:
+        first = steps[0]
+        input_offset = max(
+            plan.map_offsets[0] + _rounded_up(first.output_bytes),
+            plan.scratch_offsets[0] + _rounded_up(first.scratch_bytes),
+        )
     return MemoryPlan(
-        map_offsets=tuple(offsets),
-        map_bytes=tuple(map_bytes),
-        scratch_offsets=tuple(scratch),
-        arena_bytes=arena_bytes,
+        plan.map_offsets,
+        plan.scratch_offsets,
+        plan.arena_bytes,
+        input_offset,
+        max(plan.arena_bytes, input_offset + _rounded_up(input_bytes)),
     )
 
 

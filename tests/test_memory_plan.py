@@ -2,50 +2,128 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from random_networks import conv_pools
 
-from ebnn.memory_plan import plan_memory
+from ebnn.architecture import ConvPool
+from ebnn.emitter.variants.common import lead_bytes
+from ebnn.lowered import HiddenLayer
+from ebnn.memory_plan import StepMemory, plan_memory
 
 SIZES = st.lists(st.integers(1, 500), min_size=1, max_size=8)
+STEPS = st.lists(
+    st.builds(
+        StepMemory,
+        output_bytes=st.integers(1, 500),
+        scratch_bytes=st.integers(0, 99),
+        lead_bytes=st.one_of(st.none(), st.integers(-200, 200)),
+    ),
+    min_size=1,
+    max_size=7,
+)
 
 
-@given(sizes=SIZES)
-def test_a_map_never_overlaps_the_one_it_is_computed_from(sizes: list[int]) -> None:
-    plan = plan_memory(sizes, [0] * len(sizes))
-    for before, after in zip(range(len(sizes)), range(1, len(sizes)), strict=False):
-        first, second = sorted((plan.map_offsets[i], plan.map_bytes[i]) for i in (before, after))
-        assert first[0] + first[1] <= second[0]
+def rounded(count: int) -> int:
+    return -(-count // 4) * 4
+
+
+@given(steps=STEPS, input_bytes=st.integers(0, 900))
+def test_nothing_that_a_step_needs_overlaps(steps: list[StepMemory], input_bytes: int) -> None:
+    """But a map that may be written over the one it is computed from, far enough in front."""
+    plan = plan_memory(steps, input_bytes)
+    for index, step in enumerate(steps):
+        written = (plan.map_offsets[index], step.output_bytes)
+        scratch = (plan.scratch_offsets[index], step.scratch_bytes)
+        read = (plan.input_offset, input_bytes)
+        limit = plan.bytes_with_input
+        if index:
+            read = (plan.map_offsets[index - 1], steps[index - 1].output_bytes)
+            limit = plan.arena_bytes
+        assert apart(scratch, written)
+        assert apart(scratch, read)
+        if not apart(written, read):
+            assert index > 0
+            assert step.lead_bytes is not None
+            assert written[0] <= read[0] - step.lead_bytes
+        assert all(at >= 0 and at + size <= limit for at, size in (written, scratch, read))
+    assert all(at % 4 == 0 for at in (*plan.map_offsets, *plan.scratch_offsets, plan.input_offset))
+
+
+def apart(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    (low, size), (high, other) = sorted((first, second))
+    return size == 0 or other == 0 or low + size <= high
 
 
 @given(sizes=SIZES)
 def test_the_arena_is_no_larger_than_its_two_largest_neighbours(sizes: list[int]) -> None:
-    plan = plan_memory(sizes, [0] * len(sizes))
-    rounded = [(size + 3) // 4 * 4 for size in sizes]
-    pairs = [first + second for first, second in zip([0, *rounded], rounded, strict=False)]
-    assert plan.arena_bytes == max(pairs)
+    plan = plan_memory([StepMemory(size) for size in sizes])
+    pairs = zip([0, *sizes], sizes, strict=False)
+    assert plan.arena_bytes == max(rounded(a) + rounded(b) for a, b in pairs)
 
 
-@given(sizes=SIZES, data=st.data())
-def test_scratch_lies_between_the_maps_of_its_step(sizes: list[int], data: st.DataObject) -> None:
-    scratch = data.draw(st.lists(st.integers(0, 99), min_size=len(sizes), max_size=len(sizes)))
-    plan = plan_memory(sizes, scratch)
-    for step, (offset, size) in enumerate(zip(plan.scratch_offsets, scratch, strict=True)):
-        used = [(offset, size)] + [
-            (plan.map_offsets[index], sizes[index]) for index in (step - 1, step) if index >= 0
-        ]
-        used.sort()
-        ends = [at + length for at, length in used]
-        starts = [at for at, _ in used[1:]] + [plan.arena_bytes]
-        assert all(end <= start for end, start in zip(ends, starts, strict=True))
-    assert all(offset % 4 == 0 for offset in (*plan.map_offsets, *plan.scratch_offsets))
+@given(steps=STEPS)
+def test_the_arena_is_no_larger_than_the_step_that_needs_most(steps: list[StepMemory]) -> None:
+    """And smaller where sharing helps."""
+    outputs = [rounded(step.output_bytes) for step in steps]
+    needs = [
+        before + size + rounded(step.scratch_bytes)
+        for before, size, step in zip([0, *outputs], outputs, steps, strict=False)
+    ]
+    assert plan_memory(steps).arena_bytes <= max(needs)
 
 
-@given(sizes=SIZES, data=st.data())
-def test_the_arena_is_as_large_as_the_step_that_needs_most(
-    sizes: list[int], data: st.DataObject
+def test_a_map_written_over_the_one_that_is_read_takes_no_room_of_its_own() -> None:
+    first, second = StepMemory(1000), StepMemory(600, lead_bytes=40)
+    assert plan_memory([first, second]).arena_bytes == 1040
+    assert plan_memory([first, StepMemory(600)]).arena_bytes == 1600
+
+
+def test_the_input_gives_way_to_maps_behind_the_first() -> None:
+    steps = [StepMemory(100, 50), StepMemory(700, 20)]
+    plan = plan_memory(steps, input_bytes=784)
+    assert plan.arena_bytes == 820
+    assert plan.input_offset == 152
+    assert plan.bytes_with_input == 152 + 784
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> HiddenLayer:
+    shape = (
+        draw(st.sampled_from([1, 32, 33, 96])),
+        draw(st.integers(1, 9)),
+        draw(st.integers(1, 9)),
+    )
+    block = draw(conv_pools(shape))
+    weight = np.ones((block.channels, shape[0], block.kernel_height, block.kernel_width), np.int8)
+    none = np.zeros(block.channels)
+    return HiddenLayer(
+        block,
+        shape,
+        block.output_shape(shape),
+        weight,
+        none.astype(np.int32),
+        none.astype(np.bool_),
+        *(none.astype(np.float32) for _ in range(3)),
+    )
+
+
+@given(layer=convolutions(), rows=st.integers(1, 4), is_read_first=st.booleans())
+def test_rows_are_never_written_over_rows_still_to_be_read(
+    layer: HiddenLayer, rows: int, is_read_first: bool
 ) -> None:
-    scratch = data.draw(st.lists(st.integers(0, 99), min_size=len(sizes), max_size=len(sizes)))
-    words = [[(count + 3) // 4 for count in counts] for counts in ([0, *sizes], sizes, scratch)]
-    steps = [4 * sum(step) for step in zip(*words, strict=False)]
-    assert plan_memory(sizes, scratch).arena_bytes == max(steps)
+    block = layer.block
+    assert isinstance(block, ConvPool)
+    (channels, height, width), (filters, out_height, out_width) = layer.in_shape, layer.out_shape
+    in_row, out_row = 4 * width * -(-channels // 32), 4 * out_width * -(-filters // 32)
+    lead = lead_bytes(layer, rows, is_read_first)
+    written_to = -lead  # the input begins at 0
+    for first in range(0, out_height, rows):
+        end = min(first + rows, out_height)
+        written_to += (end - first) * out_row
+        for row in range(end if is_read_first else first, out_height):
+            top = row * block.pool_stride * block.stride - block.padding
+            bottom = top + (block.pool - 1) * block.stride + block.kernel_height
+            for needed in range(max(0, top), min(height, bottom)):
+                assert written_to <= needed * in_row

@@ -42,10 +42,8 @@ class _Choice:
 
     @property
     def arena_bytes(self) -> int:
-        steps = [candidate.call for candidate in self.taken if isinstance(candidate.call, Step)]
-        return plan_memory(
-            [step.output_bytes for step in steps], [step.scratch_bytes for step in steps]
-        ).arena_bytes
+        steps = [c.call.memory for c in self.taken if isinstance(c.call, Step)]
+        return plan_memory(steps).arena_bytes
 
     @property
     def sizes(self) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ebnn.emitter.layout import Layout
-from ebnn.memory_plan import MemoryPlan, plan_memory
+from ebnn.memory_plan import MemoryPlan, StepMemory, plan_memory
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Step:
     `call` is C text with the fields {input}, {output} and {scratch}; `kernels` are the files of
     c_kernels that it needs; `region` is the function that does the work. `block` is the hidden
     block whose activations the step's map holds, None where it holds something in between;
-    `layout` is the map's where it is bits.
+    `layout` is the map's where it is bits. `lead_bytes`: the map may be written over the one that
+    is read, if it begins so far in front of it; None where it must not.
     """
 
     title: str
@@ -30,6 +31,11 @@ class Step:
     parameter_bytes: int = 0
     block: int | None = None
     layout: Layout | None = None
+    lead_bytes: int | None = None
+
+    @property
+    def memory(self) -> StepMemory:
+        return StepMemory(self.output_bytes, self.scratch_bytes, self.lead_bytes)
 
 
 @dataclass(frozen=True)
@@ -115,9 +121,7 @@ class Program:
 
     @property
     def plan(self) -> MemoryPlan:
-        return plan_memory(
-            [step.output_bytes for step in self.steps], [step.scratch_bytes for step in self.steps]
-        )
+        return plan_memory([step.memory for step in self.steps])
 
     @property
     def parameter_bytes(self) -> int:

@@ -45,3 +45,27 @@ def table_sizes(taps: int, size: int) -> list[int]:
     """Entries of each chunk's table of signed sums."""
     full, rest = divmod(taps, size)
     return [1 << size] * full + ([1 << rest] if rest else [])
+
+
+def lead_bytes(layer: HiddenLayer, rows_at_once: int = 1, is_read_first: bool = False) -> int:
+    """How far in front of its input, both in `EBNN_WORDS`, a convolution's output must begin for no
+    row to be written over what is still to be read.
+
+    The kernel writes the output's rows in order, `rows_at_once` of them; `is_read_first`: it has
+    read all that these rows depend on before it writes any of them.
+    """
+    block = conv_of(layer)
+    in_channels, _, in_width = layer.in_shape
+    out_channels, out_height, out_width = layer.out_shape
+    in_row_bytes = in_width * -(-in_channels // 32) * 4
+    out_row_bytes = out_width * -(-out_channels // 32) * 4
+    step = block.pool_stride * block.stride
+    lead = 0
+    for first in range(0, out_height, rows_at_once):
+        end = min(first + rows_at_once, out_height)
+        reading = end if is_read_first else first
+        if reading == out_height:
+            break  # nothing is read any more
+        needed_row = max(0, reading * step - block.padding)
+        lead = max(lead, end * out_row_bytes - needed_row * in_row_bytes)
+    return lead

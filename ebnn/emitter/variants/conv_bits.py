@@ -9,7 +9,13 @@ import numpy as np
 from ebnn.emitter.c_text import array, struct, window
 from ebnn.emitter.layout import words_layout
 from ebnn.emitter.program import Step
-from ebnn.emitter.variants.common import conv_of, is_conv, pack_flips, total_bytes
+from ebnn.emitter.variants.common import (
+    conv_of,
+    is_conv,
+    lead_bytes,
+    pack_flips,
+    total_bytes,
+)
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
 from ebnn.packing import pack_map, pack_rows
@@ -67,6 +73,7 @@ def _call(site: Site[HiddenLayer]) -> Step:
         parameter_bytes=total_bytes(weights, threshold, flips),
         block=site.index,
         layout=written,
+        lead_bytes=lead_bytes(layer) if site.layout.c_name == "EBNN_WORDS" else None,
     )
 
 

@@ -8,7 +8,13 @@ from ebnn.architecture import fan_in
 from ebnn.emitter.c_text import array, struct, window
 from ebnn.emitter.layout import words_layout
 from ebnn.emitter.program import Step
-from ebnn.emitter.variants.common import conv_of, is_conv, pack_flips, total_bytes
+from ebnn.emitter.variants.common import (
+    conv_of,
+    is_conv,
+    lead_bytes,
+    pack_flips,
+    total_bytes,
+)
 from ebnn.emitter.variants.planes import (
     COUNT_PLANES,
     NARROW_PRODUCTS_MAX,
@@ -63,6 +69,7 @@ def _call(site: Site[HiddenLayer]) -> Step:
         parameter_bytes=total_bytes(lists.filters, lists.all_taps, flips),
         block=site.index,
         layout=written,
+        lead_bytes=lead_bytes(layer, lanes.rows, is_read_first=True),
     )
 
 

@@ -10,7 +10,13 @@ from ebnn.architecture import fan_in
 from ebnn.emitter.c_text import array, struct, window
 from ebnn.emitter.layout import words_layout
 from ebnn.emitter.program import Step
-from ebnn.emitter.variants.common import conv_of, is_conv, pack_flips, total_bytes
+from ebnn.emitter.variants.common import (
+    conv_of,
+    is_conv,
+    lead_bytes,
+    pack_flips,
+    total_bytes,
+)
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
 from ebnn.packing import pack_rows
@@ -81,6 +87,7 @@ def _call(site: Site[HiddenLayer]) -> Step:
         parameter_bytes=total_bytes(weights, limits, flips, lanes),
         block=site.index,
         layout=written,
+        lead_bytes=lead_bytes(layer),
     )
 
 
