@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from ebnn.architecture import ConvPool, InputSpec, fan_in
 from ebnn.benchmarks import DEMO_ARCHITECTURE, Figure, random_network
 from ebnn.emitter.program import Program
@@ -20,10 +18,12 @@ from ebnn.firmware import build_model
 from ebnn.inputs import encode_input, samples_of
 from ebnn.lowered import LoweredNetwork
 from ebnn.sim.board import load_board
+from ebnn.timing_samples import timing_samples
 
 _MNIST = InputSpec(1, 28, 28)
 _NETWORK_A = "conv3x3-10 stride2 pool3/2, fc-10"
 _BOARDS = {"M4": "generic-m4f", "M0+": "generic-m0plus"}
+_IMAGES = 1000  # whose cycles must be alike
 _LEVEL_RATIO = 1.25  # between the cycles of the builds with -O2 and -O3
 
 
@@ -123,10 +123,12 @@ def _measure(
 ) -> list[Figure]:
     name = f"{workload.name}, {core}"
     runs = {level: _run(workload, network, board_name, folder, level) for level in ("-O3", "-O2")}
-    cycles, flash, ram = runs["-O3"]
+    cycles, spread, flash, ram = runs["-O3"]
     must, aim = workload.bounds.get(core, (None, None))
     if workload.block is None:
         figures = [Figure(name, cycles, "cycles", must=must, aim=aim)]
+        title = f"{name}: most - least over {_IMAGES:,} images"
+        figures.append(Figure(title, spread, "cycles", must=0))
     else:
         products = _products(network, workload.block)
         per_product = round(cycles / products, 4)
@@ -139,7 +141,7 @@ def _measure(
         Figure(f"{name}: RAM", ram, "bytes"),
     ]
     if workload.with_reference:
-        cycles, flash, ram = _run(workload, network, board_name, folder, "-O3", "reference")
+        cycles, _, flash, ram = _run(workload, network, board_name, folder, "-O3", "reference")
         figures += [
             Figure(f"{name}: reference lowering", cycles, "cycles"),
             Figure(f"{name}: reference lowering, flash", flash, "bytes"),
@@ -155,19 +157,22 @@ def _run(
     folder: Path,
     level: str,
     lowering: str = "fast",
-) -> tuple[int, int, int]:
-    """Cycles, bytes of flash and bytes of RAM."""
+) -> tuple[int, int, int, int]:
+    """Most cycles of the images, how many fewer the least take, bytes of flash, bytes of RAM."""
     board = load_board(board_name)
     elf = folder / f"model{level}-{lowering}.elf"
     elf.parent.mkdir(parents=True, exist_ok=True)
     program = build_model(network, board, elf, folder / f"c{level}-{lowering}", lowering, level)
     region = _region(program, workload.block)
     model = EmulatedModel(Firmware(elf, board, None), regions=(REGION, region))
-    image = np.random.default_rng(1).integers(0, 256, (1, *workload.input.shape), dtype=np.uint8)
-    (sample,) = encode_input(samples_of(image, workload.input), workload.input)
-    model.infer(sample)
+    is_checked = workload.block is None and lowering == "fast" and level == "-O3"
+    images = timing_samples(workload.input, _IMAGES if is_checked else 1)
+    cycles = []
+    for sample in encode_input(samples_of(images, workload.input), workload.input):
+        model.infer(sample)
+        cycles.append(model.machine.region(region).cycles)
     memory = model.machine.record().to_dict()["memory"]
-    return model.machine.region(region).cycles, memory["flash"], memory["ram"]
+    return max(cycles), max(cycles) - min(cycles), memory["flash"], memory["ram"]
 
 
 def _region(program: Program, block: int | None) -> str:

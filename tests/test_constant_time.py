@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from random_networks import random_checkpoint
 
@@ -14,19 +13,9 @@ from ebnn.firmware import build_model
 from ebnn.inputs import encode_input, samples_of
 from ebnn.lowered import lower
 from ebnn.sim.board import load_board
+from ebnn.timing_samples import timing_samples
 
 SPEC = InputSpec(1, 16, 16)
-
-
-def _images() -> np.ndarray:
-    """Random images, and those that would steer a branch: all alike, or a step."""
-    random = np.random.default_rng(1)
-    images = [random.integers(0, 256, (1, 16, 16)) for _ in range(20)]
-    images += [np.full((1, 16, 16), value) for value in (0, 1, 127, 128, 254, 255)]
-    step = np.zeros((1, 16, 16), dtype=np.int64)
-    step[:, 8:] = 255
-    images += [step, 255 - step, step.transpose(0, 2, 1)]
-    return np.array(images, dtype=np.uint8)
 
 
 @pytest.mark.parametrize("board_name", ["generic-m4f", "generic-m0plus"])
@@ -48,7 +37,7 @@ def test_cycles_do_not_depend_on_the_input(
     model = EmulatedModel(Firmware(elf, board, None))
     scores = model.machine.symbol("ebnn_scores").address
     cycles = set()
-    for sample in encode_input(samples_of(_images(), SPEC), SPEC):
+    for sample in encode_input(samples_of(timing_samples(SPEC, 40), SPEC), SPEC):
         model.infer(sample, scores)
         cycles.add(model.machine.region(REGION).cycles)
     assert len(cycles) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+_FILE_COLUMNS = 160
 HELP = "measure, and hold the figures against their bounds"
 
 
@@ -19,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
 
     from rich import box
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.table import Table
 
     from ebnn.benchmarks import lowerings
     from ebnn.kernel_benchmark import kernels
@@ -31,12 +32,13 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([figure.to_dict() for figure in figures], indent=2))
     else:
-        table = Table(
-            Column("", no_wrap=True), "value", "unit", "must", "aim", "", box=box.SIMPLE_HEAD
-        )
+        table = Table("", "value", "unit", "must", "aim", "", box=box.SIMPLE_HEAD)
         for figure in figures:
             bounds = ["" if b is None else f"{b:,.10g}" for b in (figure.must, figure.aim)]
             verdict = "" if figure.must is None else ("ok" if figure.ok else "MISSED")
             table.add_row(figure.name, f"{figure.value:,.10g}", figure.unit, *bounds, verdict)
-        Console().print(table)
+        console = Console()
+        if not console.is_terminal:  # a file has no edge to wrap at
+            console.width = _FILE_COLUMNS
+        console.print(table)
     return 0 if all(figure.ok for figure in figures) else 1
