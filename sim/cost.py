@@ -8,10 +8,10 @@ An instruction under an IT condition counts here as skipped; where running it co
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from .core import Core
 from .cycle_rules import Timing
@@ -73,8 +73,7 @@ class DynamicCost:
     is_conditional: bool = False
 
 
-@dataclass(frozen=True)
-class BlockCost:
+class BlockCost(NamedTuple):
     """Fixed costs of one basic block; see `block_cost`."""
 
     instruction_count: int
@@ -88,7 +87,7 @@ class BlockCost:
     uses_fpu: bool
     taken_cause: str = REFILL
     entry_cause: str = TARGET_ALIGNMENT
-    sp_change: int = field(default=0)
+    sp_change: int = 0
 
 
 def block_cost(
@@ -104,19 +103,24 @@ def block_cost(
     on top when the block is left by a branch.
     """
     timing = core.timing
-    stalls: Counter[str] = Counter()
+    stalls: dict[str, int] = {}
     dynamic: list[DynamicCost] = []
+    uses_fpu = False
     previous = before
     earlier: Instruction | None = None  # the one before `previous`
     sp: int | None = 0
     lowest_sp = 0
     sp_unknown = False
     for index, instruction in enumerate(instructions):
+        if _is_plain(instruction, previous):
+            earlier, previous = previous, instruction
+            continue
         # Under the same condition both run; behind another condition's, one of them is skipped.
         ran_before = previous is not None and previous.condition in (None, instruction.condition)
         costs = _cost(timing, board, instruction, previous if ran_before else None, earlier)
         if instruction.condition is None:
-            stalls.update(costs)
+            for cause, cycles in costs.items():
+                stalls[cause] = stalls.get(cause, 0) + cycles
         else:
             extra = sum(costs.values()) + 1 - timing.skipped
             following = instructions[index + 1] if index + 1 < len(instructions) else None
@@ -128,8 +132,11 @@ def block_cost(
             if extra and not is_branch:
                 cause = max(costs, key=lambda name: costs[name]) if costs else MEMORY
                 dynamic.append(DynamicCost(instruction.address, "executed", cause, extra))
-        dynamic += _operand_dependent(timing, instruction)
-        dynamic += _slow_access(board, instructions, index, previous if ran_before else None)
+        if instruction.kind in _BY_OPERANDS:
+            dynamic += _operand_dependent(timing, instruction)
+        if board.slow_ram is not None:
+            dynamic += _slow_access(board, instructions, index, previous if ran_before else None)
+        uses_fpu = uses_fpu or instruction.feature in _FPU_FEATURES
         if sp is not None:
             lowest_sp = min(lowest_sp, sp + instruction.stack_lowest)
             sp = None if instruction.stack_change is None else sp + instruction.stack_change
@@ -137,9 +144,11 @@ def block_cost(
             sp_unknown, sp = True, None
         earlier, previous = previous, instruction
     if timing.dual_issue:
-        stalls[DUAL_ISSUE] -= _paired(instructions)
-    stalls[FLOATING_POINT] -= _overlapped(timing, board, instructions)
-    stalls = Counter({cause: count for cause, count in stalls.items() if count})
+        stalls[DUAL_ISSUE] = -_paired(instructions)
+    if uses_fpu:
+        overlapped = _overlapped(timing, board, instructions)
+        stalls[FLOATING_POINT] = stalls.get(FLOATING_POINT, 0) - overlapped
+    stalls = {cause: count for cause, count in stalls.items() if count}
     last = instructions[-1]
     taken = _refill(timing, last, instructions[-2] if len(instructions) > 1 else before)
     if last.condition is not None and last.kind in BRANCHES:
@@ -149,13 +158,13 @@ def block_cost(
     return BlockCost(
         instruction_count=len(instructions),
         cycles=len(instructions) + sum(stalls.values()),
-        stalls=MappingProxyType(dict(stalls)),
+        stalls=MappingProxyType(stalls),
         taken_cycles=taken,
         entry_cycles=entry,
         dynamic=tuple(dynamic),
         lowest_sp=lowest_sp,
         sp_unknown=sp_unknown,
-        uses_fpu=any(i.feature in ("fp", "fp-double", "fpv5") for i in instructions),
+        uses_fpu=uses_fpu,
         sp_change=sp or 0,
     )
 
@@ -225,41 +234,56 @@ def _cost(
 ) -> dict[str, int]:
     """Stalls of an instruction that runs, by cause: its cycles are 1 and their sum."""
     kind = instruction.kind
-    costs: dict[str, int] = {}
-    pipelined = previous is not None and _pipelines(previous, instruction)
-    if kind is Kind.LOAD:
-        costs[MEMORY] = (timing.load_pipelined if pipelined else timing.load) - 1
-    elif kind is Kind.STORE:
+    behind_load = previous is not None and previous.kind is _LOAD
+    pipelined = previous is not None and behind_load and _pipelines(previous, instruction)
+    cause, cycles = MEMORY, 0
+    if kind is _LOAD:
+        cycles = (timing.load_pipelined if pipelined else timing.load) - 1
+    elif kind is _STORE:
         cycles = timing.store_register_offset if instruction.register_offset else timing.store
         if pipelined:
             cycles = min(cycles, timing.load_pipelined)
-        costs[MEMORY] = cycles - 1
+        cycles -= 1
     elif kind in (Kind.LOAD_MULTIPLE, Kind.STORE_MULTIPLE, Kind.POP_PC):
-        costs[MEMORY] = timing.multiple_base + instruction.transfers - 1
+        cycles = timing.multiple_base + instruction.transfers - 1
     elif kind in (Kind.LOAD_PC, Kind.TABLE_BRANCH):
-        costs[MEMORY] = timing.load - 1
+        cycles = timing.load - 1
     elif kind in (Kind.FP_LOAD, Kind.FP_STORE):
-        costs[MEMORY] = timing.fp_load + instruction.transfers - 1
+        cycles = timing.fp_load + instruction.transfers - 1
     elif kind in _PLAIN:
         cause, name = _PLAIN[kind]
-        costs[cause] = getattr(timing, name) - 1
+        cycles = getattr(timing, name) - 1
     elif kind is Kind.FP_MOVE and instruction.transfers == 2:
-        costs[FLOATING_POINT] = timing.fp_move_pair - 1
-    if kind is Kind.DIVIDE:
-        costs[DIVIDE] = timing.divide_least - 1
-    if previous is not None and previous.kind in _STORES and kind in _ALL_LOADS:
-        lone = previous.kind is Kind.STORE and not previous.register_offset
+        cause, cycles = FLOATING_POINT, timing.fp_move_pair - 1
+    costs = {cause: cycles} if cycles else {}
+    if previous is None:
+        return costs
+    if previous.kind in _STORES and kind in _ALL_LOADS:
+        lone = previous.kind is _STORE and not previous.register_offset
         if lone and earlier is not None and _pipelines(earlier, previous):
             lone = False
-        wait = timing.load_behind_store if lone else 0
-        costs[STORE_PENALTY] = max(wait, board.store_penalty_cycles)
-    if timing.it_folds and kind is Kind.IT and previous is not None and _carries_it(previous):
+        wait = max(timing.load_behind_store if lone else 0, board.store_penalty_cycles)
+        if wait:
+            costs[STORE_PENALTY] = wait
+    if kind is Kind.IT and timing.it_folds and _carries_it(previous):
         costs[FOLDED_IT] = -1
-    behind_load = previous is not None and earlier is not None and previous.kind is Kind.LOAD
-    if behind_load and previous is not None and _is_split(previous) and _is_split(instruction):
+    splits = timing.split_wide and behind_load and earlier is not None
+    if splits and _is_split(previous) and _is_split(instruction):
         costs[SPLIT_WIDE] = timing.split_wide
-    costs[INTERLOCK] = _interlock(timing, instruction, previous)
-    return {cause: cycles for cause, cycles in costs.items() if cycles}
+    interlock = _interlock(timing, instruction, previous)
+    if interlock:
+        costs[INTERLOCK] = interlock
+    return costs
+
+
+def _is_plain(instruction: Instruction, previous: Instruction | None) -> bool:
+    """Whether it takes one cycle, whatever came before `previous`, and leaves SP alone: most do."""
+    return (
+        instruction.kind is _ALU
+        and instruction.condition is None
+        and instruction.stack_change == 0
+        and (instruction.size == 2 or previous is None or previous.kind is not _LOAD)
+    )
 
 
 def _pipelines(load: Instruction, instruction: Instruction) -> bool:
@@ -283,6 +307,8 @@ def _carries_it(previous: Instruction) -> bool:
     return is_plain and previous.size == 2 and previous.condition is None
 
 
+# Asked for at each instruction: to find a member of an enumeration by name takes 0.1 us.
+_ALU, _LOAD, _STORE = Kind.ALU, Kind.LOAD, Kind.STORE
 _PLAIN = {
     Kind.MULTIPLY: (MULTIPLY, "multiply"),
     Kind.MULTIPLY_ACCUMULATE: (MULTIPLY, "multiply_accumulate"),
@@ -293,6 +319,15 @@ _PLAIN = {
     Kind.FP: (FLOATING_POINT, "fp"),
     Kind.FP_MULTIPLY_ACCUMULATE: (FLOATING_POINT, "fp_multiply_accumulate"),
     Kind.FP_DIVIDE: (FLOATING_POINT, "fp_divide"),
+    Kind.DIVIDE: (DIVIDE, "divide_least"),
+}
+_REFILLS = {
+    Kind.BRANCH: "branch_refill",
+    Kind.BRANCH_LINK: "branch_link",
+    Kind.BRANCH_REGISTER: "branch_register",
+    Kind.LOAD_PC: "load_pc",
+    Kind.POP_PC: "pop_pc",
+    Kind.TABLE_BRANCH: "table_branch",
 }
 _CORE_REGISTERS = 0x7FFF
 _LOADS = (Kind.LOAD, Kind.LOAD_MULTIPLE)
@@ -307,6 +342,8 @@ _RESULTS = (
     Kind.FP_MOVE,
 )
 _FP_RESULTS = (Kind.FP, Kind.FP_MULTIPLY_ACCUMULATE)
+_BY_OPERANDS = (Kind.DIVIDE, Kind.MULTIPLY_LONG, Kind.MULTIPLY_LONG_ACCUMULATE)
+_FPU_FEATURES = ("fp", "fp-double", "fpv5")
 
 
 def _overlapped(timing: Timing, board: BoardTiming, instructions: Sequence[Instruction]) -> int:
@@ -347,14 +384,7 @@ def _refill(timing: Timing, last: Instruction, previous: Instruction | None) -> 
         if previous is not None and previous.kind in _RESULTS and previous.writes & last.reads:
             cycles += timing.compare_branch
         return cycles
-    return {
-        Kind.BRANCH: timing.branch_refill,
-        Kind.BRANCH_LINK: timing.branch_link,
-        Kind.BRANCH_REGISTER: timing.branch_register,
-        Kind.LOAD_PC: timing.load_pc,
-        Kind.POP_PC: timing.pop_pc,
-        Kind.TABLE_BRANCH: timing.table_branch,
-    }.get(last.kind, 0)
+    return getattr(timing, _REFILLS[last.kind]) if last.kind in _REFILLS else 0
 
 
 def _slow_access(

@@ -26,6 +26,8 @@ from .thumb_decode import decode, decode_range, it_conditions
 _LARGEST_STACK_BYTES = 1 << 30
 # Remembered at most, in all blocks: a full MiB of code has half a million, and blocks may overlap.
 _MOST_INSTRUCTIONS = 2_000_000
+_SYSTEM = frozenset({Kind.SYSTEM, Kind.CHANGE_STATE, Kind.HINT})
+_RARE = _SYSTEM | {Kind.UNDEFINED}
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class CostModel:
         self._read = read
         self.loads_exclusive = False  # whether any block had LDREX
         self._remembered = 0  # instructions in `blocks`
+        self._costed: dict[tuple[Any, ...], CostedBlock] = {}
 
     def fill(
         self, address: int, size: int, before_index: int | None, into: Any
@@ -70,27 +73,14 @@ class CostModel:
         Returns the lines of flash that it is fetched from (`cost.fetches`), none without wait
         states.
         """
-        code = self._read(address, size)
-        before_block = None if before_index is None else self.blocks[before_index]
-        before = before_block.instructions[-1] if before_block else None
-        open_conditions = _open_conditions(before_block)
-        instructions = tuple(decode_range(code, address))
-        if open_conditions:
-            instructions = _apply(instructions, open_conditions)
-        if not instructions:
-            instructions = (decode(b"\x00\xde", address),)
-        self._remembered += len(instructions)
+        block = self._costed_block(address, size, before_index)
+        self._remembered += len(block.instructions)
         if self._remembered > _MOST_INSTRUCTIONS:
             raise UserError(
                 f"more than {_MOST_INSTRUCTIONS:,} instructions of code to remember by "
                 f"{address:#010x}: the firmware jumps into the midst of its code over and over"
             )
-        self.loads_exclusive |= any(
-            one.size == 4 and is_load_exclusive(code[one.address - address :])
-            for one in instructions
-        )
-        cost = block_cost(self.core, self.board, instructions, before)
-        block = CostedBlock(address, instructions, cost, before, before_index is None)
+        instructions, cost = block.instructions, block.cost
         assert into.index == len(self.blocks)
         self.blocks.append(block)
         last = instructions[-1]
@@ -119,18 +109,45 @@ class CostModel:
         if not self.board.has_wait_states:
             return ()
         entry_cycles = cost.entry_cycles if before_index is None else 0
-        return fetches(self.core, self.board, instructions, before, entry_cycles)
+        return fetches(self.core, self.board, instructions, block.before, entry_cycles)
+
+    def _costed_block(self, address: int, size: int, before_index: int | None) -> CostedBlock:
+        code = self._read(address, size)
+        before_block = None if before_index is None else self.blocks[before_index]
+        before = before_block.instructions[-1] if before_block else None
+        open_conditions = _open_conditions(before_block)
+        # Many a block is fallen into from several others, which end in the same encoding.
+        key = (address, code, before and before[1:], *open_conditions)
+        block = self._costed.get(key)
+        if block is None:
+            instructions = tuple(decode_range(code, address))
+            if open_conditions:
+                instructions = _apply(instructions, open_conditions)
+            if not instructions:
+                instructions = (decode(b"\x00\xde", address),)
+            self.loads_exclusive |= any(
+                is_load_exclusive(code[one.address - address :])
+                for one in instructions
+                if one.must_align and one.kind is Kind.LOAD
+            )
+            cost = block_cost(self.core, self.board, instructions, before)
+            block = CostedBlock(address, instructions, cost, before, before_index is None)
+            self._costed[key] = block
+        return block
 
     def watched_instructions(self, block: CostedBlock) -> list[int]:
         """Addresses in the block that need a hook: dynamic costs, what the core lacks, SP."""
         found = {dynamic.address for dynamic in block.cost.dynamic}
-        found |= {one.address for one in block.instructions if missing_feature(self.core, one)}
-        found |= {one.address for one in block.instructions if self.system(one) is not None}
-        return sorted(found | set(stack_watches(block.instructions, found)))
+        has = self.core.features
+        rare = [one for one in block.instructions if one.kind in _RARE or one.feature not in has]
+        found |= {i.address for i in rare if missing_feature(self.core, i) or self.system(i)}
+        if block.cost.sp_unknown:
+            found |= set(stack_watches(block.instructions, found))
+        return sorted(found)
 
     def system(self, instruction: Instruction) -> SystemInstruction | None:
         """What Python may have to carry out of `instruction`; None for nearly all."""
-        if instruction.kind not in (Kind.SYSTEM, Kind.CHANGE_STATE, Kind.HINT):
+        if instruction.kind not in _SYSTEM:
             return None
         return system_instruction(self._read(instruction.address, instruction.size))
 
@@ -141,15 +158,13 @@ def _open_conditions(block: CostedBlock | None) -> list[int]:
         return []
     instructions = block.instructions
     for back, one in enumerate(reversed(instructions[-5:])):
-        if one.kind is Kind.IT:
+        if one.it:
             return it_conditions(one.it)[back:]
     return []
 
 
 def _apply(instructions: tuple[Instruction, ...], conditions: list[int]) -> tuple[Instruction, ...]:
-    from dataclasses import replace
-
     changed = list(instructions)
     for index, condition in enumerate(conditions[: len(changed)]):
-        changed[index] = replace(changed[index], condition=condition)
+        changed[index] = changed[index]._replace(condition=condition)
     return tuple(changed)

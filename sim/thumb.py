@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 SP, LR, PC = 13, 14, 15
 
@@ -41,6 +41,9 @@ class Kind(Enum):
     FP_LOAD = "fp load"
     FP_STORE = "fp store"
 
+    # Looked up for every instruction decoded, and each is one object: the object's own is quick.
+    __hash__ = object.__hash__
+
 
 BRANCHES = frozenset(
     {
@@ -54,14 +57,16 @@ BRANCHES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(NamedTuple):
     """One instruction; `reads`, `writes` and `address_registers` are masks of r0 (bit 0) to r15.
 
     `transfers` counts words of a multiple access; `fp_reads` and `fp_writes` are masks of s0..s31.
     `feature` is what a core needs to have it. `stack_change` is by how many bytes SP changes (None:
     by an amount only known when it runs), `stack_lowest` the lowest SP it reaches, relative to SP
     before it. `condition` is the condition that an IT instruction put on it (None: always runs).
+
+    A named tuple, because each run's start makes thousands: a frozen dataclass takes ten times as
+    long to make.
     """
 
     address: int

@@ -8,14 +8,15 @@ instruction needs. Not a disassembler: operands that no cost depends on are not 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
+from struct import unpack_from
 from typing import Any
 
 from .thumb import LR, PC, SP, Instruction, Kind
 
 _R = [1 << number for number in range(16)]
 _SP_BIT, _PC_BIT = 1 << SP, 1 << PC
+_FIRST_WIDE = 0xE800  # of a 32-bit instruction the first halfword is at least this (A5.1)
 _Fields = dict[str, Any]
 
 
@@ -24,27 +25,29 @@ def decode(code: bytes, address: int) -> Instruction:
 
     Encodings that are undefined, or cut short, come back as `Kind.UNDEFINED`.
     """
-    first = code[0] | code[1] << 8
-    second = 0
-    if first >> 11 >= 0x1D:
-        if len(code) < 4:
-            return Instruction(address, 2, Kind.UNDEFINED)
-        second = code[2] | code[3] << 8
-    return _placed(first, second, address)
+    return next(decode_range(code[:4], address))
 
 
 def decode_range(code: bytes, address: int) -> Iterator[Instruction]:
     """The instructions of `code` one after the other, with the conditions that IT puts on them."""
-    offset = 0
+    halfwords = unpack_from(f"<{len(code) // 2}H", code)
+    index = 0
     conditions: list[int] = []
-    while offset + 2 <= len(code):
-        instruction = decode(code[offset : offset + 4], address + offset)
+    while index < len(halfwords):
+        first, at = halfwords[index], address + 2 * index
+        index += 1
+        if first < _FIRST_WIDE:
+            instruction = _placed(first, 0, at)
+        elif index < len(halfwords):
+            instruction = _placed(first, halfwords[index], at)
+            index += 1
+        else:
+            instruction = Instruction(at, 2, Kind.UNDEFINED)
         if conditions:
-            instruction = replace(instruction, condition=conditions.pop(0))
-        if instruction.kind is Kind.IT:
+            instruction = instruction._replace(condition=conditions.pop(0))
+        if instruction.it:
             conditions = it_conditions(instruction.it)
         yield instruction
-        offset += instruction.size
 
 
 def it_conditions(it: int) -> list[int]:
@@ -57,14 +60,17 @@ def it_conditions(it: int) -> list[int]:
 @lru_cache(maxsize=1 << 16)
 def _placed(first: int, second: int, address: int) -> Instruction:
     # Blocks overlap: one that begins inside another shares the rest of its instructions with it.
-    return Instruction(address, **_decoded(first, second))
+    return tuple.__new__(Instruction, (address, *_decoded(first, second)))  # `_make`, quicker
 
 
 @lru_cache(maxsize=1 << 16)
-def _decoded(first: int, second: int) -> _Fields:
-    if first >> 11 < 0x1D:
-        return {"size": 2, **_narrow(first)}
-    return {"size": 4, "feature": "v7m", **_wide(first, second)}
+def _decoded(first: int, second: int) -> tuple[Any, ...]:
+    """All fields of an `Instruction` but the address."""
+    if first < _FIRST_WIDE:
+        fields = {"size": 2, **_narrow(first)}
+    else:
+        fields = {"size": 4, "feature": "v7m", **_wide(first, second)}
+    return Instruction(0, **fields)[1:]
 
 
 def _undefined() -> _Fields:
