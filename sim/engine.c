@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FALLEN, BRANCHED }; /* how a block was entered; index of `after` */
+
 static uint32_t read_register(engine *e, int regid) {
     uint32_t value = 0;
     e->reg_read(e->uc, regid, &value);
@@ -70,8 +72,8 @@ static block *new_block(engine *e, uint32_t address, uint32_t size, block *befor
     made->size = size;
     made->end = address + size;
     made->index = e->block_count;
-    made->next = &e->empty;
-    made->target = &e->empty;
+    made->after[FALLEN] = &e->empty;
+    made->after[BRANCHED] = &e->empty;
     if (e->decode(address, size, before, made) != 0) {
         free(made->fetches);
         stop(e, STOP_DECODE, address);
@@ -96,7 +98,7 @@ static block *find_target(engine *e, uint32_t address, uint32_t size, block *bef
         found->next_in_slot = *slot;
         *slot = found;
     }
-    before->target = found;
+    before->after[BRANCHED] = found;
     return found;
 }
 
@@ -114,7 +116,7 @@ static block *find_next(engine *e, uint32_t size, block *before) {
         found->next_variant = before->variants;
         before->variants = found;
     }
-    before->next = found;
+    before->after[FALLEN] = found;
     return found;
 }
 
@@ -311,30 +313,50 @@ static void slow_path(engine *e, block *b, block *before, uint32_t address, uint
     count_block(e, b, e->cycles, has_flash);
 }
 
-static inline void on_block(engine *e, uint32_t address, uint32_t size, int has_flash) {
+static int is_deeper(const engine *e, const block *b) {
+    return b->lowest_sp != 0 && e->sp + (uint32_t)b->lowest_sp < e->lowest_sp;
+}
+
+/* A block that was not expected, or where there is more to do than to add up. */
+static NEVER_INLINED void on_other_block(engine *e, uint32_t address, uint32_t size,
+                                         int has_flash) {
     block *before = e->previous;
-    uint64_t cycles = e->cycles;
-    uint32_t taken = address != before->end;
-    block *b = taken ? before->target : before->next;
-    if (UNLIKELY(e->attention && e->stop != STOP_NONE)) {
+    size_t how = address != before->end;
+    block *b = before->after[how];
+    if (e->stop != STOP_NONE) {
         return; /* stopping: this block does not run */
     }
-    if (UNLIKELY(b->address != address || b->size != size)) {
-        b = taken ? find_target(e, address, size, before) : find_next(e, size, before);
+    if (b->address != address || b->size != size) {
+        b = how == BRANCHED ? find_target(e, address, size, before) : find_next(e, size, before);
         if (b == NULL) {
             return;
         }
     }
-    if (taken) {
-        cycles += before->taken_cycles;
-    }
-    uint32_t is_deeper = b->lowest_sp != 0 && e->sp + (uint32_t)b->lowest_sp < e->lowest_sp;
-    if (UNLIKELY((b->flags & e->alert) | (uint32_t)(address == e->watched_return) |
-                 (uint32_t)(cycles >= e->deadline) | e->attention | is_deeper)) {
+    uint64_t cycles = e->cycles + (how == BRANCHED ? before->taken_cycles : 0);
+    if (b->flags & e->alert || address == e->watched_return || cycles >= e->deadline ||
+        e->attention || is_deeper(e, b)) {
         slow_path(e, b, before, address, size, has_flash);
         return;
     }
-    before->taken += taken;
+    before->taken += how;
+    count_block(e, b, cycles, has_flash);
+}
+
+/* Nearly every block is the one expected behind the block before, and there is nothing to do but
+ * add up. That is done here; a branch on `how` would be as hard to predict as the firmware's own.
+ */
+static inline void on_block(engine *e, uint32_t address, uint32_t size, int has_flash) {
+    block *before = e->previous;
+    size_t how = address != before->end;
+    block *b = before->after[how];
+    uint64_t cycles = e->cycles + before->taken_cycles * how;
+    if (UNLIKELY(b->address != address || b->size != size || b->flags & e->alert ||
+                 address == e->watched_return || cycles >= e->deadline || e->attention ||
+                 is_deeper(e, b))) {
+        on_other_block(e, address, size, has_flash);
+        return;
+    }
+    before->taken += how;
     count_block(e, b, cycles, has_flash);
 }
 
@@ -455,8 +477,8 @@ engine *ebnn_engine_new(void *uc, void *reg_read, void *emu_stop, decode_callbac
     e->decode = decode;
     e->idle.address = NEVER;
     e->idle.end = NEVER;
-    e->idle.target = &e->empty;
-    e->idle.next = &e->empty;
+    e->idle.after[FALLEN] = &e->empty;
+    e->idle.after[BRANCHED] = &e->empty;
     e->empty.address = NEVER;
     e->empty.end = NEVER;
     e->previous = &e->idle;
@@ -609,6 +631,6 @@ instruction *ebnn_engine_instruction(engine *e, uint32_t index) {
 
 /* What Python's mirror of the structures must agree with, lest a stale build corrupt memory. */
 uint64_t ebnn_engine_layout(void) {
-    return (uint64_t)offsetof(engine, previous) << 48 | (uint64_t)offsetof(block, variants) << 32 |
+    return (uint64_t)offsetof(engine, pending) << 48 | (uint64_t)offsetof(block, variants) << 32 |
            (uint64_t)sizeof(function) << 16 | (uint64_t)sizeof(instruction);
 }

@@ -7,8 +7,10 @@
 
 #if defined(__GNUC__)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#define NEVER_INLINED __attribute__((noinline))
 #else
 #define UNLIKELY(condition) (condition)
+#define NEVER_INLINED
 #endif
 
 #define TABLE_BITS 16
@@ -83,12 +85,12 @@ typedef struct block {
     uint16_t taken_cycles; /* more when it leaves by a branch instead */
     uint16_t flags;
     uint32_t instructions;
-    int32_t lowest_sp;    /* lowest SP reached, relative to SP at entry; <= 0 */
-    int32_t sp_change;    /* of one execution; anything with FLAG_STACK_AFTER */
-    uint64_t count;       /* executions */
-    uint64_t taken;       /* of these, how many left by a branch */
-    struct block *next;   /* fallen into from here, the last one seen */
-    struct block *target; /* branched to from here, the last one seen */
+    int32_t lowest_sp; /* lowest SP reached, relative to SP at entry; <= 0 */
+    int32_t sp_change; /* of one execution; anything with FLAG_STACK_AFTER */
+    uint64_t count;    /* executions */
+    uint64_t taken;    /* of these, how many left by a branch */
+    /* The last one seen that was fallen into from here, and the last one branched to. */
+    struct block *after[2];
     /* The rest is seldom needed. Entering by falling out of another block can cost less than by a
      * branch, because loads pipeline across the border: what is fallen into is a variant of its
      * own, one for each block before it. */
@@ -163,20 +165,23 @@ typedef int (*reg_read_function)(void *uc, int regid, void *value);
 typedef int (*emu_stop_function)(void *uc);
 
 struct engine {
+    /* What every block touches. */
     uint64_t cycles, instructions;
-    uint64_t deadline;       /* cycles */
+    uint64_t deadline; /* cycles */
+    block *previous;
     uint32_t watched_return; /* return address of the innermost open frame, or NEVER */
     uint32_t alert;          /* block flags that need the slow path now */
     uint32_t attention;      /* nonzero: every block takes the slow path */
+    uint32_t lowest_sp;      /* reached so far */
+    uint32_t sp;             /* at the next block's entry, unless sp_unknown */
+    /* The rest is seldom needed. */
     uint32_t frames;
     uint32_t stop;
     uint32_t interrupt;
     uint32_t stop_address;
     uint32_t stack_floor;       /* SP must not go below; 0 when unlimited */
     uint32_t stack_top;         /* SP at reset */
-    uint32_t lowest_sp;         /* reached so far */
-    uint32_t lowest_sp_address; /* of the block that reached it */
-    uint32_t sp;                /* at the next block's entry, unless sp_unknown */
+    uint32_t lowest_sp_address; /* of the block that reached `lowest_sp` */
     uint32_t sp_unknown;        /* the block before changed SP by an unknown amount */
     uint32_t heap_start, heap_break, heap_peak; /* addresses; 0 before the first _sbrk */
     uint32_t ram_end;                           /* first address past the RAM limit */
@@ -188,7 +193,6 @@ struct engine {
     uint32_t function_count;
     uint64_t wait_cycles; /* lost to flash wait states */
     /* Up to here mirrored in engine_native.py. */
-    block *previous;
     block *pending;        /* already arrived at, then stopped before running it */
     block *pending_before; /* what it was fallen into from; NULL for a branch */
     void *uc;
