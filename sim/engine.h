@@ -27,7 +27,8 @@
 #define MAX_SAMPLES (1u << 20)
 
 /* Unicorn's register numbers (unicorn/arm.h). */
-enum { REGISTER_LR = 10, REGISTER_SP = 12, REGISTER_R0 = 66 };
+enum { REGISTER_LR = 10, REGISTER_SP = 12, REGISTER_R0 = 66, REGISTER_EPSR = 121 };
+#define EPSR_THUMB (1u << 24)
 
 /* Why a run stopped; mirrored in engine.py. */
 enum {
@@ -162,6 +163,7 @@ typedef int (*decode_callback)(uint32_t address, uint32_t size, block *before, b
 /* SP is about to be lower than ever before, in the block that goes on at `address`. */
 typedef void (*deeper_callback)(uint32_t address);
 typedef int (*reg_read_function)(void *uc, int regid, void *value);
+typedef int (*reg_write_function)(void *uc, int regid, const void *value);
 typedef int (*emu_stop_function)(void *uc);
 
 struct engine {
@@ -216,6 +218,7 @@ struct engine {
     block *table[TABLE_SIZE];
 };
 
+void forget_it(void *uc);
 uint64_t flash_fetch(flash *f, uint32_t line, uint64_t now);
 void flash_free(flash *f);
 

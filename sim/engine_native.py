@@ -147,6 +147,7 @@ def find_library() -> Any:
         ("ebnn_engine_add_instruction", ctypes.POINTER(Instruction), [pointer, _u32]),
         ("ebnn_engine_instruction", ctypes.POINTER(Instruction), [pointer, _u32]),
         ("ebnn_engine_set_flash", ctypes.c_int, [pointer, *[_u32] * 9]),
+        ("ebnn_set_reg_write", None, [pointer]),
         ("ebnn_block_add_fetch", ctypes.c_int, [ctypes.POINTER(Block), _u32, _u32]),
         *FUNCTIONS,
     ):
@@ -192,6 +193,7 @@ class NativeEngine:
 
         self._decode = _DECODE(decode_block)
         unicorn = cpu.library
+        library.ebnn_set_reg_write(ctypes.cast(unicorn.uc_reg_write, ctypes.c_void_p))
         self._engine = library.ebnn_engine_new(
             cpu.handle,
             ctypes.cast(unicorn.uc_reg_read, ctypes.c_void_p),

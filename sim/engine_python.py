@@ -306,6 +306,7 @@ class PythonEngine:
     def _flash_load_hook(
         self, _uc: Any, _kind: int, address: int, size: int, _value: int, _user: Any
     ) -> None:
+        self._cpu.forget_it()
         flash = self._flash
         if flash is None or self.state.stop != stops.STOP_NONE:
             return

@@ -261,6 +261,7 @@ class Execution:
         try:
             pc = self._cpu.register(uc.REG_PC)
             if kind in (uc.MEM_READ_PROT, uc.MEM_WRITE_PROT):
+                self._cpu.forget_it()
                 if PPB_START <= address < PPB_START + PPB_BYTES:
                     self._access_pc = pc
                     if self.control.may_access(address, kind == uc.MEM_WRITE_PROT):

@@ -73,9 +73,9 @@ static uint64_t flash_load(flash *f, uint32_t address, uint32_t size) {
 /* Unicorn: a load. Hooked for the addresses of the flash only. */
 void ebnn_on_flash_load(void *uc, int kind, uint64_t address, int size, int64_t value, void *user) {
     engine *e = user;
-    (void)uc;
     (void)kind;
     (void)value;
+    forget_it(uc);
     if (e->stop == STOP_NONE && address >= e->flash->address &&
         address + (uint32_t)size <= e->flash->end) {
         uint64_t waited = flash_load(e->flash, (uint32_t)address, (uint32_t)size);

@@ -4,14 +4,7 @@
  *
  * The flags belong to Python (memory_watch.py), which also mirrors the structures.
  */
-#include <stddef.h>
-#include <stdint.h>
-
-#if defined(__GNUC__)
-#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
-#else
-#define UNLIKELY(condition) (condition)
-#endif
+#include "engine.h"
 
 enum { FLAG_READ = 1, FLAG_WRITTEN = 2, FLAG_KNOWN = 4 };
 
@@ -41,8 +34,8 @@ void ebnn_on_access(void *uc, int type, uint64_t address64, int size, int64_t va
     const memory_watch *watch = user;
     uint32_t address = (uint32_t)address64;
     uint32_t count = (uint32_t)size; /* 1 to 8 */
-    (void)uc;
     (void)value;
+    forget_it(uc);
     for (uint32_t index = 0; index < watch->memory_count; index++) {
         const watched_memory *memory = &watch->memories[index];
         uint32_t offset = address - memory->start;

@@ -56,6 +56,7 @@ class MemoryWatch:
         unknown: Access | None = None,
         stored: Access | None = None,
     ) -> None:
+        self._cpu = cpu
         self._memories = board.memories
         self._flags = [(ctypes.c_uint8 * memory.size_bytes)() for memory in self._memories]
         for memory, flags in zip(self._memories, self._flags, strict=True):
@@ -95,6 +96,7 @@ class MemoryWatch:
     def _on_access(
         self, _uc: Any, kind: int, address: int, size_bytes: int, _value: int, _user: Any
     ) -> bool:
+        self._cpu.forget_it()
         self.access(kind == MEM_READ, address, size_bytes)
         return True
 

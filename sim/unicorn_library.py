@@ -40,11 +40,12 @@ ERR_OK, ERR_INSN_INVALID, ERR_EXCEPTION = 0, 10, 21
 REG_APSR, REG_CPSR, REG_LR, REG_PC, REG_SP = 1, 3, 10, 11, 12
 REG_R0, REG_S0, REG_D0, REG_FPSCR = 66, 79, 14, 6
 REG_IPSR, REG_MSP, REG_PSP, REG_CONTROL = 114, 115, 116, 117
-REG_XPSR, REG_PRIMASK = 120, 123
+REG_XPSR, REG_EPSR, REG_PRIMASK = 120, 121, 123
 REG_XPSR_ALL = 138  # to write flags, IT state and exception number at once
 CORE_REGISTERS = (*range(REG_R0, REG_R0 + 13), REG_SP, REG_LR, REG_PC)
 
 _BUFFER_BYTES = 4096
+_EPSR_THUMB = 1 << 24
 _CTL_WRITE = 1 << 30
 _CTL_CPU_MODEL, _CTL_TB_REMOVE_CACHE, _CTL_TB_FLUSH, _CTL_TCG_BUFFER_SIZE = 7, 9, 10, 13
 # For translated code, which is thrown away when it is full. Unicorn's own choice is 1 GiB, for each
@@ -202,6 +203,10 @@ class Cpu:
             self.restore_context(context)
         self.library.uc_context_free(context)
         return len(places) == 1
+
+    def forget_it(self) -> None:
+        """Clear the IT state that Unicorn has left before a hook on memory (it_state.c)."""
+        self.set_register(REG_EPSR, _EPSR_THUMB)
 
     def map(self, address: int, size_bytes: int, permissions: int) -> None:
         self._check(self.library.uc_mem_map(self.handle, address, size_bytes, permissions))
