@@ -49,6 +49,7 @@ class Board:
     clock_hz: int
     memories: tuple[Memory, ...]
     source: str
+    clock_source: str | None = None  # what oscillator the clock comes from, where that is told
     store_penalty_cycles: int = 0  # a load directly behind a store waits so long for the bus
     small_multiplier: bool = False  # of an M0 or M0+: MULS takes 32 cycles instead of 1
     interrupt_priority_bits: int = 0  # implemented bits of a priority; 0: as usual for the core
@@ -174,6 +175,7 @@ def _board(path: Path, facts: dict[str, Any], profile: str | None) -> Board:
         clock_hz=clock_hz,
         memories=tuple(memories),
         source=_value(path, facts, "source", str),
+        clock_source=_clock_source(path, facts, changed),
         store_penalty_cycles=(
             _value(path, facts, "store_penalty_cycles", int)
             if "store_penalty_cycles" in facts
@@ -187,6 +189,17 @@ def _board(path: Path, facts: dict[str, Any], profile: str | None) -> Board:
     )
 
 
+_CLOCK_KEYS = ("clock_hz", "clock_source")  # of a profile, beside those of its flash timing
+
+
+def _clock_source(path: Path, facts: dict[str, Any], changed: dict[str, Any]) -> str | None:
+    table = changed if "clock_hz" in changed else facts  # another clock has another source
+    if "clock_source" not in table:
+        return None
+    source: str = _value(path, table, "clock_source", str)
+    return source
+
+
 def _flash_timing(path: Path, facts: dict[str, Any], changed: dict[str, Any]) -> FlashTiming:
     described = facts.get("flash_timing", {"wait_states": 0})
     if not isinstance(described, dict):
@@ -194,13 +207,13 @@ def _flash_timing(path: Path, facts: dict[str, Any], changed: dict[str, Any]) ->
     keys = {field.name: type(getattr(NO_WAIT_STATES, field.name)) for field in fields(FlashTiming)}
     for key, value in {**described, **changed}.items():
         kind = keys.get(key)
-        if key == "clock_hz" and key in changed:
+        if key in _CLOCK_KEYS and key in changed:
             continue
         if kind is None:
             raise UserError(f"{path}: {key!r} is no key of [flash_timing]: use {', '.join(keys)}")
         if type(value) is not kind or (kind is int and not 0 <= value <= 4096):
             raise UserError(f"{path}: {key} = {value!r} is not {_KINDS[kind]}")
-    values = {key: v for key, v in {**described, **changed}.items() if key != "clock_hz"}
+    values = {key: v for key, v in {**described, **changed}.items() if key not in _CLOCK_KEYS}
     if "wait_states" not in values:
         raise UserError(f"{path}: [flash_timing] needs 'wait_states'")
     timing = FlashTiming(**values)

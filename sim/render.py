@@ -24,10 +24,9 @@ def render(machine: Machine, record: RunRecord) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    megahertz = data["clock_hz"] / 1e6
     table.add_row(
         "board",
-        f"{data['board']}: {machine.core.title} at {megahertz:g} MHz, {_flash(data['model'])}",
+        f"{data['board']}: {machine.core.title} at {clock_text(data)}, {_flash(data['model'])}",
     )
     table.add_row(
         "cycles",
@@ -74,6 +73,12 @@ def render(machine: Machine, record: RunRecord) -> None:
     width = None if sys.stdout.isatty() else 400
     # Names come from the image: they are not markup.
     Console(highlight=False, markup=False, emoji=False, width=width).print(table)
+
+
+def clock_text(data: dict[str, Any]) -> str:
+    """`16 MHz (HSI)`: a record's clock, and its source where that is known."""
+    source = data.get("clock_source")
+    return f"{data['clock_hz'] / 1e6:g} MHz" + (f" ({source})" if source else "")
 
 
 def chain_text(frames: list[dict[str, Any]]) -> str:

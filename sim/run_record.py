@@ -32,6 +32,7 @@ def run_record(machine: Machine) -> RunRecord:
             "core": machine.core.name,
             "board": board.name,
             "clock_hz": board.clock_hz,
+            "clock_source": board.clock_source,
             "model": {
                 "version": MODEL_VERSION,
                 "wait_states": timing.wait_states,

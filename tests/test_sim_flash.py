@@ -215,6 +215,16 @@ def test_a_record_states_the_flash_and_no_error_that_was_not_measured(m0plus: Pa
     assert measured["model"]["error"]["measurements"] > 0
 
 
+def test_a_record_names_the_oscillator_of_the_clock(m0plus: Path) -> None:
+    board = load_board("raspberry-pi-pico@reset")
+    record = Machine(m0plus, board=load_board("stm32f407-discovery@reset")).record().to_dict()
+    assert (record["clock_hz"], record["clock_source"]) == (16_000_000, "HSI")
+    assert board.clock_source == "ring oscillator, between 1.8 and 12 MHz"
+    assert board.without_wait_states().clock_source == board.clock_source
+    # Another clock without a word on its source has none that we know of.
+    assert load_board("stm32f407-discovery@24mhz").clock_source is None
+
+
 def test_every_board_has_a_profile_without_wait_states() -> None:
     board = load_board("raspberry-pi-pico@0ws")
     assert board == load_board("raspberry-pi-pico").without_wait_states()

@@ -36,6 +36,7 @@ def board_record(
         "core": board.core,
         "board": board.name,
         "clock_hz": board.clock_hz,
+        "clock_source": board.clock_source,
         "probe": facts,
         "harness": {
             "build_id": harness.build_id,

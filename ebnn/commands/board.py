@@ -139,6 +139,7 @@ def _open(args: argparse.Namespace, harness: HarnessElf, board: Board) -> Link:
 
 def _print(record: dict[str, Any]) -> None:
     from ebnn.emulation import REGION
+    from ebnn.sim.render import clock_text
 
     where = record.get("probe")
     at = f" via {where['via']} {where['at']}" if where else ", simulated"
@@ -158,6 +159,6 @@ def _print(record: dict[str, Any]) -> None:
         milliseconds = 1e3 * cycles["median"] / record["clock_hz"]
         print(
             f"{REGION}   {cycles['median']:,} cycles ({cycles['min']:,} to {cycles['max']:,}),"
-            f" {milliseconds:.2f} ms at {record['clock_hz'] / 1e6:g} MHz"
+            f" {milliseconds:.2f} ms at {clock_text(record)}"
         )
     print(f"stack        {record['memory']['stack']:,} bytes")
