@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from .boot_stage import CHECKSUMS, STEP_BYTES, BootStage
 from .core import SMALL_MULTIPLIER_CORES
 from .errors import UserError
 from .flash_timing import NO_WAIT_STATES, FlashTiming
@@ -55,6 +56,7 @@ class Board:
     interrupt_priority_bits: int = 0  # implemented bits of a priority; 0: as usual for the core
     flash_timing: FlashTiming = NO_WAIT_STATES  # of the first flash
     slow_ram: SlowRam | None = None  # part of the first RAM
+    boot_stage: BootStage | None = None  # what the first flash starts with, before the vector table
     profiles: tuple[str, ...] = ()  # what else `NAME@PROFILE` may ask for
 
     def without_wait_states(self) -> Board:
@@ -66,8 +68,13 @@ class Board:
 
     @property
     def flash(self) -> Memory:
-        """The first flash: where the vector table lies at reset."""
+        """The first flash, which the vector table lies in."""
         return next(memory for memory in self.memories if memory.kind == "flash")
+
+    @property
+    def vector_table(self) -> int:
+        """Address of the firmware's vector table: the start of flash, or behind the boot stage."""
+        return self.flash.address + (self.boot_stage.size_bytes if self.boot_stage else 0)
 
     @property
     def ram(self) -> Memory:
@@ -185,6 +192,7 @@ def _board(path: Path, facts: dict[str, Any], profile: str | None) -> Board:
         interrupt_priority_bits=_priority_bits(path, facts),
         flash_timing=_flash_timing(path, facts, changed),
         slow_ram=_slow_ram(path, facts, memories),
+        boot_stage=_boot_stage(path, facts, memories),
         profiles=tuple(profiles),
     )
 
@@ -248,6 +256,31 @@ def _slow_ram(path: Path, facts: dict[str, Any], memories: list[Memory]) -> Slow
     if not (0 <= slow.first_access_cycles <= 4096 and 0 <= slow.starved_cycles <= 4096):
         raise UserError(f"{path}: the cycles of [slow_ram] must be numbers from 0 to 4096")
     return slow
+
+
+def _boot_stage(path: Path, facts: dict[str, Any], memories: list[Memory]) -> BootStage | None:
+    if "boot_stage" not in facts:
+        return None
+    described = _value(path, facts, "boot_stage", dict)
+    keys = [field.name for field in fields(BootStage)]
+    if unknown := [key for key in described if key not in keys]:
+        raise UserError(f"{path}: {unknown[0]!r} is no key of [boot_stage]: use {', '.join(keys)}")
+    size_bytes = _value(path, described, "size_bytes", int)
+    flash = next(memory for memory in memories if memory.kind == "flash")
+    if not 0 < size_bytes < flash.size_bytes or size_bytes % STEP_BYTES:
+        raise UserError(
+            f"{path}: [boot_stage] size_bytes = {size_bytes}: the vector table behind it must lie "
+            f"in {flash.name!r}, on a step of {STEP_BYTES} bytes"
+        )
+    checksum = described.get("checksum")
+    if checksum not in (None, *CHECKSUMS):
+        raise UserError(
+            f"{path}: [boot_stage] checksum is {', '.join(CHECKSUMS)}, not {checksum!r}; "
+            "leave it out where the chip wants none"
+        )
+    source = _value(path, described, "source", str)
+    beside = path.resolve().parent / source
+    return BootStage(str(beside) if beside.is_file() else source, size_bytes, checksum)
 
 
 _KINDS = {int: "a number from 0 to 4096", bool: "true or false"}

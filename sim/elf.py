@@ -50,12 +50,14 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Segment:
-    """A loadable piece: `data` goes to `load_address`; it runs at `address`, `size_bytes` long."""
+    """A loadable piece: `data`, at `file_offset` in the file, goes to `load_address`; it runs at
+    `address`, `size_bytes` long."""
 
     address: int
     load_address: int
     data: bytes
     size_bytes: int
+    file_offset: int
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ class Elf:
                     load_address=load_address + skipped,
                     data=self.data[offset + skipped : offset + file_bytes],
                     size_bytes=size_bytes - skipped,
+                    file_offset=offset + skipped,
                 )
             )
         if not segments:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from . import engine as stops
 from . import unicorn_library as uc
 from .board import Board
+from .boot_stage import STEP_BYTES
 from .call_tree import FunctionTable
 from .core import SMALL_MULTIPLIER_CORES, Core, core_named, with_small_multiplier
 from .cost import BoardTiming
@@ -234,9 +235,11 @@ class Machine:
         self._engine.jump()
 
     def _vectors(self) -> tuple[int, int]:
-        """Initial SP and PC: from the vector table at the start of flash where one is there."""
-        flash = self.board.flash
-        tables = [flash.address, flash.address + 0x100]  # RP2040: behind the second-stage boot
+        """Initial SP and PC, from the vector table: behind the board's boot stage, which is not
+        run, or at the start of flash. Else the image's entry point."""
+        flash, behind = self.board.flash, self.board.vector_table
+        # An image for RP2040 may come without a board that says so.
+        tables = dict.fromkeys((behind, flash.address, flash.address + STEP_BYTES))
         for table in tables:
             sp, pc = (int.from_bytes(self._cpu.read(table + at, 4), "little") for at in (0, 4))
             in_ram = any(m.kind == "ram" and m.address < sp <= m.end for m in self.board.memories)

@@ -113,11 +113,24 @@ def test_a_uart_is_not_looked_for_with_a_probe(tmp_path: Path) -> None:
         open_pyocd(built.harness)
 
 
-def test_rp2040_is_refused_for_its_second_stage_boot(tmp_path: Path) -> None:
-    from ebnn.board.gdb import open_gdb
-
+def test_a_pico_is_flashed_with_its_boot_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     built = build(tmp_path, "raspberry-pi-pico")
-    assert simulate(built.harness, built.harness.board(None))[0].report.is_complete
-    for open_link in (open_pyocd, open_gdb):
-        with pytest.raises(UserError, match="RP2040 needs a second-stage boot at 0x10000000"):
-            open_link(built.harness)
+    board = built.harness.board(None)
+    core = SimulatedCore(built.harness, board)
+    monkeypatch.setattr(
+        ConnectHelper, "get_all_connected_probes", lambda **_: [SimulatedProbe(core)]
+    )
+    monkeypatch.setitem(TARGET, "simulated_chip", target_class(board))
+    link = open_pyocd(built.harness, target="simulated_chip")
+    try:
+        collected = collect(link, built.harness, 10)
+    finally:
+        link.close()
+    stage = built.harness.elf.segments[0].data[:256]
+    assert core.read_memory_block8(board.flash.address, 256) == list(stage)
+    record = board_record(collected, built.harness, board, link.facts)
+    assert record["predictions"] == list(built.expected)
+    assert record["board"] == "raspberry-pi-pico@reset"
+    assert (record["clock_hz"], record["clock_source"]) == (6_500_000, board.clock_source)

@@ -21,6 +21,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from board_runs import board_run, gdb_server
 from harness_builds import Built, build, report_lines
 from sim_images import build as build_image
 
@@ -56,11 +57,6 @@ def discovery(tmp_path_factory: pytest.TempPathFactory) -> Built:
 @pytest.fixture(scope="module")
 def microbit(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return build(tmp_path_factory.mktemp("microbit"), "microbit-v1", output="uart")
-
-
-def board_run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ebnn.cli", "board", "run", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 def check_record(built: Built, record: dict[str, Any], via: str) -> None:
@@ -144,20 +140,6 @@ def test_qemu_missing_is_one_line(discovery: Built, monkeypatch: pytest.MonkeyPa
 
 
 # --- GDB ----------------------------------------------------------------------------------
-
-
-@contextmanager
-def gdb_server(machine: str, elf: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    command = ["qemu-system-arm", "-M", machine, "-display", "none", "-monitor", "none"]
-    command += ["-serial", "null", "-S", "-gdb", f"tcp:localhost:{port}", "-kernel", str(elf)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
-        try:
-            yield f"localhost:{port}", process  # GDB itself tries until the server is there
-        finally:
-            process.kill()
 
 
 @needs_qemu

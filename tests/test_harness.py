@@ -21,6 +21,7 @@ from ebnn.toolchain.firmware import TOOLCHAIN_DIR, build_firmware
 BOARDS = (
     "generic-m0", "generic-m0plus", "generic-m3", "generic-m4", "generic-m4f", "generic-m33",
     "generic-m7", "microbit-v1", "stm32f407-discovery", "nucleo-l4r5zi", "arduino-zero",
+    "raspberry-pi-pico@0ws",
 )  # fmt: skip
 
 
@@ -83,6 +84,20 @@ def test_wait_states_add_little_to_the_stated_cost(tmp_path: Path) -> None:
     simulated = machine.record().to_dict()["regions"][REGION]["cycles"]
     # What the fetch behind the call waits is outside of the region, and inside of the readings.
     assert 0 <= recorded["regions"][REGION]["cycles"]["max"] - simulated["max"] <= 12
+
+
+def test_a_pico_counts_what_the_simulator_counts_once_its_cache_is_warm(tmp_path: Path) -> None:
+    built = build(tmp_path, "raspberry-pi-pico")
+    board = built.harness.board(None)
+    assert (board.name, board.flash_timing.wait_states) == ("raspberry-pi-pico@reset", 256)
+    found, machine = simulate(built.harness, board)
+    recorded = board_record(found, built.harness, board, {"via": "test", "at": board.name})
+    simulated = machine.record().to_dict()["regions"][REGION]["cycles"]
+    measured = recorded["regions"][REGION]["cycles"]
+    assert measured["median"] == simulated["median"]
+    # The first sample fetches what stands around the call as well.
+    assert measured["max"] - simulated["max"] in (256, 512)
+    assert recorded["predictions"] == list(built.expected)
 
 
 def test_a_hard_fault_is_told_by_its_place(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_firmware_for_every_board_starts_as_its_core_expects(name: str, tmp_path
     with path.open("rb") as file:
         elf = ELFFile(file)
         table = section(elf, ".vectors")
-        assert table["sh_addr"] == board.flash.address
+        assert table["sh_addr"] == board.vector_table
         words = [int.from_bytes(table.data()[at : at + 4], "little") for at in range(0, 64, 4)]
         assert words[0] == board.ram.end
         # Bit 0 says Thumb, in the table as in the symbol.

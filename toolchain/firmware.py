@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ebnn.sim.board import Board
 from ebnn.sim.errors import UserError
+from ebnn.toolchain.boot_stage import boot_stage_source, write_checksum
 from ebnn.toolchain.compiler import (
     LANGUAGE_FLAGS,
     WARNING_FLAGS,
@@ -81,7 +82,7 @@ def build_firmware(
     for, the stack included. `extra_flags` go to the compiler and the linker. In `build_dir`,
     where given, stay the objects, stack usage of each function (.su), linker script and map. The
     stack usage of all of them goes beside the ELF: `model.su`, from which the simulator bounds the
-    stack.
+    stack. Where the board has a boot stage, it is built and linked in front of the vector table.
 
     The bytes depend on the sources, the board, the flags and the compiler, not on any folder.
 
@@ -91,6 +92,8 @@ def build_firmware(
     gcc = find_gcc()
     sources = existing_sources(sources)
     include_dirs = [folder.resolve() for folder in include_dirs]
+    boot_stage = boot_stage_source(board)
+    own_sources = [*_OWN_SOURCES, boot_stage] if boot_stage else _OWN_SOURCES
     common = [
         *core_flags(board.core),
         *_COMPILE_FLAGS,
@@ -98,9 +101,9 @@ def build_firmware(
     ]
     user_flags = [optimize, *define_flags(defines or {}), *extra_flags]
     with _build_folder(build_dir) as folder:
-        common += _prefix_maps(sources, include_dirs, folder)
+        common += _prefix_maps([*sources, *own_sources], include_dirs, folder)
         jobs = [(source, [*common, *user_flags]) for source in sources]
-        jobs += [(source, [*common, *_OWN_FLAGS]) for source in _OWN_SOURCES]
+        jobs += [(source, [*common, *_OWN_FLAGS]) for source in own_sources]
         objects = _compile(gcc, board, jobs, folder)
         script = folder / "board.ld"
         script.write_text(linker_script(board, ram_bytes), encoding="utf-8")
@@ -121,6 +124,7 @@ def build_firmware(
                 run_compiler(command, cwd=folder, subject=f"link for {board.name}")
             except CompileError as error:
                 raise _too_small(error, board, ram_bytes) or error from None
+            write_checksum(elf, board)
         write_stack_usage(folder, objects, output)
     return output
 

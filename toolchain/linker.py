@@ -3,6 +3,8 @@
     flash   vectors | code, constants, constructors | initial values of .data
     RAM     .data | .bss | heap ->            <- stack
 
+The flash of some chips begins with a boot stage, in front of the vectors (boot_stage.py).
+
 The symbols that it defines (`_data_start`, `_end`, `_stack_top`, ...) are what startup.c and
 syscalls.c work with.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 from ebnn.sim.board import Board, Memory
 from ebnn.sim.errors import UserError
+from ebnn.toolchain.boot_stage import CHECKSUM_BYTES
 
 FLASH_REGION = "FLASH"
 RAM_REGION = "RAM"
@@ -21,10 +24,6 @@ STACK_ALIGNMENT_BYTES = 8
 # Input sections are sorted so that the layout, and with it cycle counts, does not depend on the
 # order in which the sources were given; in RAM by alignment first, which leaves the least padding.
 _SECTIONS = """\
-ENTRY(Reset_Handler)
-
-SECTIONS
-{
     .vectors :
     {
         KEEP(*(.vectors))
@@ -82,6 +81,21 @@ SECTIONS
 """
 
 
+# The chip wants exactly so many bytes, of which the last may be a checksum (boot_stage.py).
+_BOOT_STAGE = """\
+    .boot_stage :
+    {{
+        KEEP(*(.boot_stage))
+        _boot_stage_end = .;
+        . = MAX(. + {checksum_bytes}, {size_bytes});
+    }} > FLASH
+    ASSERT(_boot_stage_end != ADDR(.boot_stage), "nothing is in .boot_stage")
+    ASSERT(SIZEOF(.boot_stage) == {size_bytes}, "the boot stage needs more than {size_bytes} bytes")
+    _vectors = ADDR(.vectors);
+
+"""
+
+
 def stack_top(board: Board, ram_bytes: int | None = None) -> int:
     """The address that the stack grows down from: the end of the usable RAM, rounded down to 8."""
     end = board.ram.address + usable_ram_bytes(board, ram_bytes)
@@ -116,7 +130,17 @@ def linker_script(board: Board, ram_bytes: int | None = None) -> str:
     )
     top = f"_stack_top = {stack_top(board, ram_bytes):#010x};\n\n"
     return (
-        f"/* Generated for the board {board.name} ({board.core}). */\n" + memory + top + _SECTIONS
+        f"/* Generated for the board {board.name} ({board.core}). */\n{memory}{top}"
+        f"ENTRY(Reset_Handler)\n\nSECTIONS\n{{\n{_boot_stage(board)}{_SECTIONS}"
+    )
+
+
+def _boot_stage(board: Board) -> str:
+    stage = board.boot_stage
+    if stage is None:
+        return ""
+    return _BOOT_STAGE.format(
+        size_bytes=stage.size_bytes, checksum_bytes=CHECKSUM_BYTES if stage.checksum else 0
     )
 
 

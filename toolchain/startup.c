@@ -1,6 +1,6 @@
 /* Start-up code for every Cortex-M core: vector table, memory initialisation, main, exit.
  *
- * The linker script (linker.py) places the table at the start of the flash and defines the symbols
+ * The linker script (linker.py) places the table in front of all other code and defines the symbols
  * below. Each handler is weak: firmware that defines one of the same name gets it. Interrupts of
  * the board go into an array of the section `.vectors.external`, which is linked behind the table.
  */

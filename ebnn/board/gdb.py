@@ -53,7 +53,6 @@ def open_gdb(
     Raises:
         UserError: GDB is missing, or `server` is no host:port.
     """
-    harness.refuse_without_boot2()
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         raise UserError(f"neither {' nor '.join(PROGRAMS)} is installed: {HOW_TO_GET}")
@@ -66,12 +65,19 @@ def open_gdb(
 
 
 def gdb_script(harness: HarnessElf, server: str, reset: Sequence[str], load: bool) -> str:
-    """What GDB does: the comment at the top of this module."""
+    """What GDB does: the comment at the top of this module.
+
+    A server that does not reset is helped to the harness's start; but where a boot stage must run
+    first, only the board's own reset leads there.
+    """
     line, again, stop, start = (
         harness.elf.symbol(name).address & ~1
         for name in ("output_line", "output_again", "output_stop", "Reset_Handler")
     )
     commands = "\n".join(reset)
+    go_to_start = f"set $sp = *(unsigned int *) &vector_table\nset $pc = {start:#x}"
+    if "_boot_stage_end" in harness.elf.symbols:
+        go_to_start = ""
     return f"""set confirm off
 set pagination off
 set width 0
@@ -81,8 +87,7 @@ target extended-remote {server}
 {commands}
 {"load" if load else ""}
 {commands}
-set $sp = *(unsigned int *) &vector_table
-set $pc = {start:#x}
+{go_to_start}
 delete
 {"".join(_silent_breakpoint(at) for at in (line, again, stop))}while 1
   continue

@@ -12,7 +12,6 @@ from ebnn.sim.errors import UserError
 
 _NOTE_HEADER_BYTES = 16
 _ID_BYTES = 8
-_RP2040_FLASH = 0x1000_0000
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,6 @@ class HarnessElf:
     def bytes_at(self, address: int, size_bytes: int) -> bytes:
         """What the file has for an address in flash; `UserError` where it has nothing."""
         return _bytes_at(self.elf, address, size_bytes)
-
-    def refuse_without_boot2(self) -> None:
-        """`UserError` for RP2040, whose boot ROM would not start it (RP2040 datasheet 2.8.1.3)."""
-        if any(one.load_address == _RP2040_FLASH for one in self.elf.segments if one.data):
-            raise UserError(
-                f"{self.path}: RP2040 needs a second-stage boot at {_RP2040_FLASH:#x}, which this"
-                " image has not: it runs in the simulator only"
-            )
 
     def board(self, name: str | None) -> Board:
         """The board of that name, or the one it was built for."""

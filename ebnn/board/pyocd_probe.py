@@ -136,7 +136,6 @@ def open_pyocd(
             f"{harness.path}: its lines leave by {harness.output}: build with --output rtt"
             " or semihosting, or listen with --via serial"
         )
-    harness.refuse_without_boot2()
     try:
         from pyocd.core.helpers import ConnectHelper
     except ImportError as error:

@@ -119,10 +119,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, harness: HarnessElf, board: Board) -> Link:
+    from ebnn.toolchain.boot_stage import check_checksum
+
     if args.via == "qemu":
         from ebnn.board.qemu import open_qemu
 
         return open_qemu(harness, board, args.machine)
+    check_checksum(harness.elf, board)
     if args.via == "gdb":
         from ebnn.board.gdb import open_gdb
 
