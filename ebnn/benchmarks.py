@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,8 @@ DEMO_ARCHITECTURE = "conv3x3-32 pool2, conv3x3-32 pool2, conv3x3-64, fc-10"
 class Figure:
     """One line of a benchmark; `must` and `aim` are bounds, None where there is none.
 
-    `at_least` says that a larger value is better.
+    `at_least` says that a larger value is better. `machine` is what cycles were counted on: core,
+    board and `model` as in a run record.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Figure:
     must: float | None = None
     aim: float | None = None
     at_least: bool = False
+    machine: dict[str, Any] | None = None
 
     @property
     def ok(self) -> bool:
@@ -43,7 +46,8 @@ class Figure:
 
     def to_dict(self) -> dict[str, object]:
         facts = ("name", "value", "unit", "must", "aim", "ok")
-        return {name: getattr(self, name) for name in facts}
+        found = {name: getattr(self, name) for name in facts}
+        return found if self.machine is None else {**found, "machine": self.machine}
 
 
 def random_network(architecture_text: str, spec: InputSpec, seed: int = 0) -> LoweredNetwork:
@@ -77,13 +81,20 @@ def lowerings(folder: Path) -> list[Figure]:
         program = build_model(network, board, elf, folder / lowering, lowering)
         model = EmulatedModel(Firmware(elf, board, None))
         model.infer(sample)
-        memory = model.machine.record().to_dict()["memory"]
+        record = model.machine.record().to_dict()
+        memory = record["memory"]
+        machine = {key: record[key] for key in ("core", "board", "model")}
         static = arena_bytes(network, program) + input_bytes(spec)
         maps[lowering] = [step.output_bytes for step in program.steps if step.block is not None]
         figures += [
             Figure(f"{lowering}: parameters", program.parameter_bytes, "bytes"),
             Figure(f"{lowering}: temporaries", static + memory["stack"], "bytes"),
-            Figure(f"{lowering}: inference, M4F", model.machine.region(REGION).cycles, "cycles"),
+            Figure(
+                f"{lowering}: inference, M4F",
+                model.machine.region(REGION).cycles,
+                "cycles",
+                machine=machine,
+            ),
         ]
     for layer, floats, bits in zip(network.hidden, maps["unfused"], maps["reference"], strict=True):
         assert isinstance(layer.block, ConvPool)

@@ -103,6 +103,7 @@ class Comparison:
             "core": self.measured.core,
             "board": self.measured.board,
             "clock_hz": self.measured.clock_hz,
+            "model": self.simulated.data.get("model"),
             **({"group": self.measured.group} if self.measured.group else {}),
             "tolerance_percent": self.tolerance_percent,
             "regions": [

@@ -91,6 +91,16 @@ def _at_clock(found: EmulatedStage) -> str:
     return f"{at_clock['cycles']['max']:,}" if at_clock else "same"
 
 
+def _error(key: str, at_clock: bool = False) -> Callable[[EmulatedStage], str]:
+    """The stated error of the cycles at 0 wait states, or at those of the board's clock."""
+
+    def text(found: EmulatedStage) -> str:
+        model = ((at_clock and found.record["at_clock"]) or found.record)["model"]
+        return f"{model['error'][key]:.2g} %" if model["error"] else "not validated"
+
+    return text
+
+
 _EMULATED_ROWS: dict[str, Callable[[EmulatedStage], str]] = {
     "board": lambda found: found.board.name,
     "RAM, bytes": _memory("ram"),
@@ -109,4 +119,9 @@ _EMULATED_ROWS: dict[str, Callable[[EmulatedStage], str]] = {
     "flash wait states": lambda found: str(found.board.flash_timing.wait_states),
     "cycles with them": _at_clock,
     "latency, ms": lambda found: f"{1e3 * found.latency_seconds:.1f}",
+    "cycle model, version": lambda found: found.record["model"]["version"],
+    "  mean error, 0 wait states": _error("mean_percent"),
+    "  worst error": _error("worst_percent"),
+    "  mean error with them": _error("mean_percent", at_clock=True),
+    "  worst error with them": _error("worst_percent", at_clock=True),
 }

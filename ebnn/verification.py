@@ -191,6 +191,7 @@ def emulate(
             "board": board.name,
             "clock_hz": board.clock_hz,
             "wait_states": board.flash_timing.wait_states,
+            "model": clocked.record["model"],
             "samples": len(few),
             "cycles": _spread(clocked.cycles),
         }

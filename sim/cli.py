@@ -155,7 +155,9 @@ def _failed_budgets(
             )
     for name, budget in regions.items():
         run = data["regions"].get(name)
-        if run is not None and run["cycles"]["max"] > budget:
+        if run is None:
+            failed.append(f"{name} never ran to its end, as --max-region-cycles {budget:,} wants")
+        elif run["cycles"]["max"] > budget:
             failed.append(
                 f"{name} takes up to {run['cycles']['max']:,} cycles, "
                 f"{run['cycles']['max'] - budget:,} more than --max-region-cycles {budget:,}"
@@ -170,7 +172,9 @@ def _write_profiles(machine: Machine, args: argparse.Namespace) -> None:
 
     profile = machine.profile()
     if args.profile_speedscope:
-        text = speedscope_json(profile, machine.elf.path.name)
+        model = machine.record().data["model"]
+        name = f"{machine.elf.path.name} on {machine.board.name}, cycle model {model['version']}"
+        text = speedscope_json(profile, name)
         write_result(args.profile_speedscope, text, "the profile")
     if args.profile_collapsed:
         write_result(args.profile_collapsed, collapsed(profile), "the profile")

@@ -52,14 +52,18 @@ def annotate(args: argparse.Namespace) -> int:
     if functions is None and not args.all:
         functions = hottest(machine.profile(), _SHARE, _MOST_FUNCTIONS)
     annotation = machine.annotate(functions, folders)
+    record = machine.record().data
+    whose = {key: record[key] for key in ("elf", "core", "board", "clock_hz", "model")}
+    text = json.dumps({**whose, **annotation.to_dict()}, indent=2) + "\n"
     if args.json == "-":
-        sys.stdout.write(json.dumps(annotation.to_dict(), indent=2) + "\n")
+        sys.stdout.write(text)
     else:
         if args.json:
-            text = json.dumps(annotation.to_dict(), indent=2) + "\n"
             write_result(args.json, text, "the annotation")
+        from .render import board_text, model_text
         from .render_annotation import render_annotation
 
+        print(f"{board_text(machine, record)}; cycle model {model_text(record['model'])}")
         render_annotation(annotation)
     if outcome.ended is None:
         return 0

@@ -24,10 +24,8 @@ def render(machine: Machine, record: RunRecord) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    table.add_row(
-        "board",
-        f"{data['board']}: {machine.core.title} at {clock_text(data)}, {_flash(data['model'])}",
-    )
+    table.add_row("board", board_text(machine, data))
+    table.add_row("cycle model", model_text(data["model"]))
     table.add_row(
         "cycles",
         f"{data['cycles']:,} in {data['instructions']:,} instructions, "
@@ -75,10 +73,32 @@ def render(machine: Machine, record: RunRecord) -> None:
     Console(highlight=False, markup=False, emoji=False, width=width).print(table)
 
 
+def board_text(machine: Machine, data: dict[str, Any]) -> str:
+    """The board of a record, its core, clock and wait states."""
+    where = f"{data['board']}: {machine.core.title} at {clock_text(data)}"
+    return f"{where}, {flash_text(data['model'])}"
+
+
 def clock_text(data: dict[str, Any]) -> str:
     """`16 MHz (HSI)`: a record's clock, and its source where that is known."""
     source = data.get("clock_source")
     return f"{data['clock_hz'] / 1e6:g} MHz" + (f" ({source})" if source else "")
+
+
+def model_text(model: dict[str, Any]) -> str:
+    """A record's cycle model: its version, and how far it was from boards where it was held against
+    some of this core at these wait states."""
+    return f"version {model['version']}, {error_text(model['error'])}"
+
+
+def error_text(error: dict[str, Any] | None) -> str:
+    """The stated error of a record's combination of core, board and wait states."""
+    if error is None:
+        return "not validated for this core, board and wait states"
+    return (
+        f"error {error['mean_percent']:.2g} % mean, {error['worst_percent']:.2g} % worst of "
+        f"{error['measurements']} board measurements"
+    )
 
 
 def chain_text(frames: list[dict[str, Any]]) -> str:
@@ -95,7 +115,8 @@ def chain_text(frames: list[dict[str, Any]]) -> str:
     return " > ".join(parts)
 
 
-def _flash(model: dict[str, Any]) -> str:
+def flash_text(model: dict[str, Any]) -> str:
+    """The wait states of a record's cycle model, and what hides them."""
     waits = model["wait_states"]
     text = f"{waits} flash wait state{'' if waits == 1 else 's'}"
     if model["flash"] and model["flash"]["prefetch"]:

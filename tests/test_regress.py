@@ -14,8 +14,9 @@ from ebnn.regress import runner
 from ebnn.regress.baseline_text import put
 from ebnn.regress.companion import companion_path
 from ebnn.regress.outcome import Outcome
-from ebnn.regress.report_text import advice
+from ebnn.regress.report_text import advice, markdown
 from ebnn.sim.board import load_board
+from ebnn.sim.core import MODEL_VERSION
 from ebnn.sim.errors import UserError
 from ebnn.toolchain.firmware import build_firmware
 
@@ -118,6 +119,14 @@ def test_an_unchanged_firmware_passes(repository: Repository) -> None:
     assert {"cycles.filter.max", "cycles_at_clock.filter.max", "ram.stack", "flash"} <= {
         one.metric for one in outcome.comparisons
     }
+
+
+def test_the_report_states_what_counted_the_cycles(repository: Repository) -> None:
+    report = runner.check(repository.baseline)
+    (first, *_) = report.to_dict()["outcomes"][0]["models"]
+    assert (first["version"], first["wait_states"]) == (MODEL_VERSION, 0)
+    says = f"cycles of {BOARD}, 0 flash wait states: model version {MODEL_VERSION}, error "
+    assert says in markdown(report).replace("\\", "")
 
 
 def test_the_baseline_holds_what_the_simulator_counts(repository: Repository) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -241,6 +242,8 @@ def test_the_command_lists_the_hottest_functions_or_those_asked_for(
     for one in annotation.functions:
         assert (f"{one.name}: {one.cycles:,} cycles" in default) == (one.name in hot)
     assert "other functions: " in default
+    head = r"generic-m4: Cortex-M4 at \d+ MHz, 0 flash wait states; cycle model version \d+, error "
+    assert re.match(head, default.partition("\n")[0])
     assert main(["annotate", str(image), "--all"]) == 0
     everything = capsys.readouterr().out
     assert all(f"{one.name}: " in everything for one in annotation.functions)
@@ -264,6 +267,9 @@ def test_the_command_writes_json(
     assert data == json.loads(path.read_text())
     rows = [row for one in data["functions"] for row in one["instructions"]]
     assert sum(row["cycles"] for row in rows) == data["cycles"]
+    record = _annotated(image)[0].record().data
+    for key in ("elf", "core", "board", "clock_hz", "model"):
+        assert data[key] == record[key]
     assert {"address", "text", "file", "line", "count", "cycles", "stalls"} == set(rows[0])
     lines = [row for one in data["functions"] for row in one["lines"]]
     assert any(row["text"] and "a * a" in row["text"] for row in lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,30 @@ def test_every_failed_budget_has_its_line(elf: Path, capsys: pytest.CaptureFixtu
     captured = capsys.readouterr()
     assert len(json.loads(captured.out)["budgets_failed"]) == 3
     assert captured.err.count("error:") == 3
+
+
+def test_a_region_that_never_ran_keeps_no_budget(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = build(tmp_path, "m3", "int spare(void) { return 1; } int main(void) { return 0; }")
+    assert main(["run", str(image), "--max-region-cycles", "spare=1k"]) == 1
+    assert "spare never ran to its end, as --max-region-cycles 1,000 wants" in _error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("board", "says"),
+    [
+        ("generic-m3", r"version \d+, error \d.* % mean, \d.* % worst of \d+ board measurements"),
+        ("generic-m7", r"version \d+, not validated for this core, board and wait states"),
+        ("stm32l100-discovery", r"version \d+, not validated for this core, board and wait states"),
+    ],
+)
+def test_the_table_states_the_models_version_and_error(
+    board: str, says: str, elf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(elf), "--board", board]) == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("cycle model")]
+    assert re.search(says, line)
 
 
 def test_the_record_file_is_deterministic(elf: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from ebnn.firmware import build_model
 from ebnn.inputs import encode_input
 from ebnn.lowered import lower
 from ebnn.sim import board
+from ebnn.sim.core import MODEL_VERSION
 from ebnn.verification import emulate, stage
 
 ARCHITECTURE = parse("conv3x3-8 pool2, conv3x3-12, fc-10", InputSpec(1, 8, 8))
@@ -46,6 +47,8 @@ def records(model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[
     done = verify(model, *boards, "--ram", "15k", "--json", str(output))
     assert done.returncode == 0, done.stderr
     assert "correct of 60" in done.stdout
+    assert re.search(rf"cycle model, version +{MODEL_VERSION} +{MODEL_VERSION} ", done.stdout)
+    assert re.search(r"mean error, 0 wait states +[\d.]+ % +[\d.]+ % ", done.stdout)
     found: list[dict[str, Any]] = json.loads(output.read_text())
     return found
 

@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ebnn.benchmarks import lowerings
     from ebnn.kernel_benchmark import kernels
+    from ebnn.sim.render import flash_text, model_text
     from ebnn.simulator_benchmark import simulator
 
     measure = {"lowerings": lowerings, "kernels": kernels, "sim": simulator}[args.name]
@@ -41,4 +42,8 @@ def run(args: argparse.Namespace) -> int:
         if not console.is_terminal:  # a file has no edge to wrap at
             console.width = _FILE_COLUMNS
         console.print(table)
+        machines = {str(one.machine): one.machine for one in figures if one.machine}
+        for found in machines.values():
+            model = found["model"]
+            print(f"cycles of {found['board']}, {flash_text(model)}: model {model_text(model)}")
     return 0 if all(figure.ok for figure in figures) else 1

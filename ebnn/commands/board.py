@@ -142,11 +142,13 @@ def _open(args: argparse.Namespace, harness: HarnessElf, board: Board) -> Link:
 
 def _print(record: dict[str, Any]) -> None:
     from ebnn.emulation import REGION
-    from ebnn.sim.render import clock_text
+    from ebnn.sim.render import clock_text, model_text
 
     where = record.get("probe")
     at = f" via {where['via']} {where['at']}" if where else ", simulated"
     print(f"board        {record['board']}{at}")
+    if "model" in record:
+        print(f"cycle model  {model_text(record['model'])}")
     if "accuracy" not in record:
         return
     found = record["accuracy"]

@@ -28,7 +28,7 @@ def summary_lines(reports: Reports) -> list[str]:
     lines = _table(rows[:_MOST_ROWS]) if rows else []
     if len(rows) > _MOST_ROWS:
         lines.append(f"... and {len(rows) - _MOST_ROWS} budgets with more room")
-    return [*lines, counted]
+    return [*lines, *_models(reports), counted]
 
 
 def markdown_problem(path: str, reports: Reports) -> str | None:
@@ -40,7 +40,7 @@ def markdown_problem(path: str, reports: Reports) -> str | None:
     lines = ["### Firmware tests", ""]
     if rows:
         lines += [_markdown_row(_HEAD), "|---|---|---|---:|---:|---:|", *map(_markdown_row, rows)]
-    lines += ["", _counted(reports)]
+    lines += ["", *[f"{line}  " for line in _models(reports)], _counted(reports)]
     text = "\n".join(lines) + "\n"
     try:
         if path == os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -62,6 +62,17 @@ def _counted(reports: Reports) -> str:
         return ""
     counted = f"{runs} run{'' if runs == 1 else 's'} of firmware"
     return counted + (f", {unbudgeted} without a budget" if unbudgeted else "")
+
+
+def _models(reports: Reports) -> list[str]:
+    """Where cycles were held to a budget: what counted them on each board."""
+    boards = {
+        one["board"]: one["model"]
+        for _, facts in reports
+        for one in facts["budgets"]
+        if one["kind"] == "cycles"
+    }
+    return [f"{board}: {model}" for board, model in sorted(boards.items())]
 
 
 def _rows(reports: Reports) -> list[Sequence[str]]:

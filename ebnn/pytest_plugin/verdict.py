@@ -13,6 +13,7 @@ from ebnn.pytest_plugin.run import Run
 from ebnn.sim.errors import UserError, printable
 from ebnn.sim.machine import Machine
 from ebnn.sim.markers import marker_symbols
+from ebnn.sim.render import flash_text, model_text
 
 _MOST_FUNCTIONS = 6
 _MOST_LINES = 4
@@ -35,12 +36,14 @@ class Verdict:
 
     def facts(self) -> Mapping[str, Any]:
         """For the summary, as plain data that crosses processes."""
+        model = self.run.record["model"]
         return {
             "title": self.budget.title,
             "kind": self.budget.kind,
             "limit": self.budget.limit,
             "used": self.used,
             "board": self.run.record["board"],
+            "model": f"{flash_text(model)}, cycle model {model_text(model)}",
             "elf": self.run.setup.elf.name,
         }
 

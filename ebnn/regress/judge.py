@@ -51,7 +51,9 @@ def judge(job: Job, baseline: Baseline, companion: Companion) -> Outcome:
         assert job.error is not None
         return _failed(outcome, job, job.error, companion, list(measured))
     found = job.measurement
-    outcome = replace(outcome, toolchain=found.toolchain)
+    record = found.record
+    models = [record["model"], *([record["at_clock"]["model"]] if record.get("at_clock") else [])]
+    outcome = replace(outcome, toolchain=found.toolchain, models=tuple(models))
     if not measured:
         return replace(
             outcome,

@@ -90,7 +90,8 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One entry on one board. `error` is why it could not be measured to the end."""
+    """One entry on one board. `error` is why it could not be measured to the end; `models` are the
+    cycle models, as in a run record, of `cycles` and, where that was counted, `cycles_at_clock`."""
 
     entry: str
     board: str
@@ -102,6 +103,7 @@ class Outcome:
     error_code: int = 0
     file: str = ""
     line: int = 1
+    models: tuple[dict[str, Any], ...] = ()
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from ebnn.regress.outcome import Comparison, Outcome, Report, condensed
 from ebnn.sim.errors import printable
+from ebnn.sim.render import flash_text, model_text
 
 _STYLES = {"worse": "red", "better": "green", "new": "yellow", "allowed": "yellow"}
 _MARKS = {0: "passed", 1: "FAILED", 2: "NOT MEASURED", 3: "FAULTED"}
@@ -29,6 +30,16 @@ def advice(report: Report) -> list[str]:
     if any(one.failures and not one.error for one in report.outcomes):
         lines.append("where the change is meant: `ebnn regress update`, and commit its diff")
     return [*report.notes, *lines]
+
+
+def models(report: Report) -> list[str]:
+    """What counted the cycles on each board, and how far it is from real ones."""
+    lines = [
+        f"cycles of {one.board}, {flash_text(model)}: model {model_text(model)}"
+        for one in report.outcomes
+        for model in one.models
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def print_update(report: Report, console: Console) -> None:
@@ -57,8 +68,8 @@ def print_report(report: Report, console: Console) -> None:
         console.print(f"[bold]{escape(outcome.name)}[/] {mark}{escape(tail)}", highlight=False)
         for text, style in _lines(outcome):
             console.print(f"  {escape(printable(text))}", style=style, highlight=False)
-    for line in advice(report):
-        console.print(escape(line), highlight=False)
+    for line in [*advice(report), *models(report)]:
+        console.print(escape(line), highlight=False, soft_wrap=True)
 
 
 def _lines(outcome: Outcome) -> Iterator[tuple[str, str]]:
@@ -100,7 +111,7 @@ def markdown(report: Report) -> str:
         if details:
             lines += [f"<details><summary>{_text(outcome.name)}</summary>", "", *details, ""]
             lines += ["</details>", ""]
-    lines += [f"> {_text(line)}" for line in advice(report)]
+    lines += [f"> {_text(line)}  " for line in [*advice(report), *models(report)]]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
