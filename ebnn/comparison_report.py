@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ebnn.comparison import Comparison, RegionComparison
 from ebnn.sim.errors import printable
+from ebnn.sim.published import stated_errors
 
 _SHOWN_DIFFERENCES = 10
 _PIPED_COLUMNS = 200
@@ -19,9 +20,7 @@ _VERDICTS = {True: "ok", False: "OUTSIDE", None: ""}
 
 def print_comparisons(found: Sequence[Comparison]) -> None:
     """A table for each board, with what else was compared and the verdict below."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPED_COLUMNS)  # piped output has no width of its own
+    console = _console()
     for one in found:
         console.print(_text(one.title), style="bold", soft_wrap=True, highlight=False)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -39,8 +38,39 @@ def print_comparisons(found: Sequence[Comparison]) -> None:
         console.print()
 
 
-def to_markdown(found: Sequence[Comparison]) -> str:
-    """The same as a Markdown page."""
+def _console() -> Console:
+    console = Console()
+    # Piped output has no width of its own.
+    return console if console.is_terminal else Console(width=_PIPED_COLUMNS)
+
+
+def print_stated_errors() -> None:
+    """The errors that records state: of all that was measured on boards of a core."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in _STATED:
+        table.add_column(title, justify="left" if title == _STATED[0] else "right", no_wrap=True)
+    for row in _stated_rows():
+        table.add_row(*row)
+    _console().print(table)
+
+
+_STATED = ("what records state", "figures", "mean error", "worst")
+
+
+def _stated_rows() -> list[list[str]]:
+    return [
+        [
+            where,
+            str(error.measurements),
+            f"{error.mean_percent:.3g} %",
+            f"{error.worst_percent:.3g} %",
+        ]
+        for where, error in stated_errors().items()
+    ]
+
+
+def to_markdown(found: Sequence[Comparison], states_errors: bool = False) -> str:
+    """The same as a Markdown page, with the errors that records state if wanted."""
     parts = ["# The simulator against boards"]
     for one in found:
         columns = _columns(one)
@@ -48,6 +78,9 @@ def to_markdown(found: Sequence[Comparison]) -> str:
         rows = [_row(columns), _row(rule), *[_row(_cells(one, region)) for region in one.regions]]
         parts += [f"## {_plain(one.title)}", *(["\n".join(rows)] if one.regions else [])]
         parts.append("\n".join(f"- {_plain(line)}" for line in _lines(one)))
+    if states_errors:
+        rows = [_row(_STATED), _row(["---", "---:", "---:", "---:"]), *map(_row, _stated_rows())]
+        parts += ["## In all", "\n".join(rows)]
     return "\n\n".join(parts) + "\n"
 
 

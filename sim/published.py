@@ -94,6 +94,19 @@ def published_boards() -> dict[str, PublishedBoard]:
     return boards
 
 
+def stated_errors() -> dict[str, ModelError]:
+    """What records state, by the core and, at wait states, the board."""
+    found = {}
+    for core, board in published_boards().items():
+        found[f"{core}, 0 wait states"] = board.error
+        for one in board.measurements:
+            error = board.error_at(one.wait_states, one.simulated_board)
+            if error is not None:
+                waits = f"{one.wait_states} wait state{'' if one.wait_states == 1 else 's'}"
+                found[f"{core}, {waits} on {one.simulated_board}"] = error
+    return found
+
+
 def model_error(
     core_name: str, store_penalty_cycles: int, wait_states: int = 0, board_name: str = ""
 ) -> ModelError | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -402,8 +403,14 @@ def test_the_published_table_page_and_picture_hold_every_figure(tmp_path: Path) 
         for one in published.measurements:
             shown = f"{one.error_percent:+.2f} %"
             assert any(line.startswith(f" {one.program}") and shown in line for line in lines)
-    assert done.stdout.count("mean error") == boards
-    assert page.read_text().count(" % | ") == figures
+    assert done.stdout.count("figures: mean error") + done.stdout.count("1 figure: ") == boards
+    before, stated = page.read_text().split("## In all")
+    assert before.count(" % | ") == figures
+    for published in published_boards().values():
+        error = published.error
+        row = f"| {published.core}, 0 wait states | {error.measurements} | "
+        assert f"{row}{error.mean_percent:.3g} % | {error.worst_percent:.3g} % |" in stated
+        assert re.search(rf"^ {published.core}, 0 wait states .* % *$", done.stdout, re.M)
     assert len(ElementTree.parse(plot).findall(".//{*}circle")) == 2 * figures + boards
     data = json.loads(run("--published", "--json", "-").stdout)
     assert len(data["records"]) == 2 * boards

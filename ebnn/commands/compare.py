@@ -37,14 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import json
+    from dataclasses import asdict
 
     from ebnn.comparison import compare, compare_all
     from ebnn.comparison_plot import to_svg
-    from ebnn.comparison_report import print_comparisons, to_markdown
+    from ebnn.comparison_report import print_comparisons, print_stated_errors, to_markdown
     from ebnn.files import write_whole
     from ebnn.published_records import published_records
     from ebnn.record_file import read_records
     from ebnn.sim.errors import UserError
+    from ebnn.sim.published import stated_errors
 
     if args.tolerance is not None and not 0 < args.tolerance < 100:
         raise UserError(f"--tolerance {args.tolerance:g}: give percent, above 0 and below 100")
@@ -58,15 +60,17 @@ def run(args: argparse.Namespace) -> int:
     if args.records:
         records = [record for path in args.records for record in read_records(path)]
         found += compare_all(records, args.tolerance)
+    stated = {where: asdict(error) for where, error in stated_errors().items()}
     text = json.dumps(
         {
             "comparisons": [one.to_dict() for one in found],
             "records": [r.data for one in found for r in (one.simulated, one.measured)],
+            **({"stated_errors": stated} if args.published else {}),
             "passed": all(one.passed for one in found),
         },
         indent=2,
     )
-    markdown = to_markdown(found)
+    markdown = to_markdown(found, states_errors=args.published)
     if args.plot:
         write_whole(args.plot, to_svg(found).encode())
     for target, content in ((args.json, text + "\n"), (args.markdown, markdown)):
@@ -76,4 +80,6 @@ def run(args: argparse.Namespace) -> int:
             write_whole(Path(target), content.encode())
     if "-" not in (args.json, args.markdown):
         print_comparisons(found)
+        if args.published:
+            print_stated_errors()
     return 0 if all(one.passed for one in found) else 1
