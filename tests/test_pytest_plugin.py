@@ -174,6 +174,42 @@ def test_changed_compiler_flag_is_named(pytester: pytest.Pytester, firmware: Bui
     result.stdout.fnmatch_lines(["compiled with: *-O0*", "*compiler flags: -O2 became -O0"])
 
 
+def test_flipped_weight_is_named_beside_the_failed_assertion(
+    pytester: pytest.Pytester,
+) -> None:
+    network = """
+    const signed char weights[8] = {1, -1, 1, 1, -1, 1, -1, WEIGHT};
+    const signed char other[8] = {1, 2, 3};
+    __attribute__((noinline)) int infer(const signed char *x) {
+        int sum = 0;
+        for (int i = 0; i < 8; i++)
+            sum += weights[i] * x[i];
+        return sum;
+    }
+    int main(void) { return infer(other) == 0; }
+    """
+    tests = """
+    @pytest.mark.budget(stack="1k")
+    def test_infer(cortex_m):
+        run = cortex_m("image-m4.elf", until="main")
+        run.write_int(0x20000100, 0x0101010101010101, 8)
+        assert run.call("infer", 0x20000100, signed=True) == 2
+    """
+    build(pytester.path, "m4", network.replace("WEIGHT", "1"))
+    _run(pytester, tests=tests).assert_outcomes(passed=1)
+    build(pytester.path, "m4", network.replace("WEIGHT", "-1"))
+    result = _run(pytester)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*assert 0 == 2*",
+            "*changes*",
+            "since it last*",
+            "*contents of constants and data: weights",
+        ]
+    )
+
+
 def test_without_a_cache_the_failure_still_names_its_causes(
     pytester: pytest.Pytester, firmware: Build
 ) -> None:

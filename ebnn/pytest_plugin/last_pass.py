@@ -10,18 +10,19 @@ import pytest
 
 from ebnn.pytest_plugin.run import Run
 from ebnn.pytest_plugin.verdict import Verdict
+from ebnn.regress.image import digest_of
 from ebnn.sim.elf import Elf
 from ebnn.sim.errors import printable
 from ebnn.sim.producers import compile_flags
 
 _MOST_SYMBOLS = 8
-_VERSION = 1
+_VERSION = 2
 
 
 def remember(item: pytest.Item, runs: Sequence[Run], found: Sequence[Verdict]) -> None:
-    """Keep the images and figures of a test whose budgets hold."""
+    """Keep the images and figures of a test that passes."""
     cache = getattr(item.config, "cache", None)  # None with -p no:cacheprovider
-    if cache is None or not found:
+    if cache is None:
         return
     before = _last(item)
     known = before["images"] if before else {}
@@ -83,6 +84,15 @@ def _image_changes(name: str, known: Mapping[str, Any], elf: Elf) -> list[str]:
         named = [*named[:_MOST_SYMBOLS], f"and {len(named) - _MOST_SYMBOLS} more"]
     if named:
         lines.append(f"bytes of code and data: {', '.join(named)}")
+    others = [
+        one
+        for one, digest in now["contents"].items()
+        if symbols[one] == was.get(one) and digest != known["contents"].get(one)
+    ]
+    if others:
+        left_out = len(others) - _MOST_SYMBOLS
+        more = f", and {left_out} more" if left_out > 0 else ""
+        lines.append(f"contents of constants and data: {', '.join(others[:_MOST_SYMBOLS])}{more}")
     return lines
 
 
@@ -98,11 +108,19 @@ def _image(elf: Elf, known: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if known is not None and known["sha256"] == elf.sha256:
         return known
     sizes: dict[str, int] = {}
+    contents: dict[str, str] = {}
     for symbol in (*elf.symbols.values(), *elf.namesakes):
         if symbol.size_bytes:
             name = printable(symbol.name)
             sizes[name] = sizes.get(name, 0) + symbol.size_bytes
-    return {"sha256": elf.sha256, "flags": compile_flags(elf), "symbols": sizes}
+            if not symbol.is_function and (digest := digest_of(elf, symbol)):
+                contents[name] = contents.get(name, "") + digest
+    return {
+        "sha256": elf.sha256,
+        "flags": compile_flags(elf),
+        "symbols": sizes,
+        "contents": contents,
+    }
 
 
 def _last(item: pytest.Item) -> dict[str, Any] | None:

@@ -37,7 +37,8 @@ def check(item: pytest.Item, factory: CortexM) -> None:
 
 
 def report_beside(item: pytest.Item, factory: CortexM) -> None:
-    """The test has failed by itself: show the budgets that are over beside its own message."""
+    """The test has failed by itself: show beside its own message the budgets that are over, and
+    what has changed since it passed."""
     _report_output(item, factory)
     _write_records(item, factory)
     found = verdicts(factory.runs, factory.budgets)
@@ -45,6 +46,8 @@ def report_beside(item: pytest.Item, factory: CortexM) -> None:
     found = [one for one in found if one.used is not None]
     if not all(one.is_kept for one in found):
         item.add_report_section("call", "budgets", _text(item, factory, found))
+    elif lines := changes(item, factory.runs, []):
+        item.add_report_section("call", "changes", "\n".join(lines))
 
 
 def _text(item: pytest.Item, factory: CortexM, found: Sequence[Verdict]) -> str:

@@ -76,7 +76,7 @@ def memory_symbols(elf: Elf, board: Board) -> dict[str, dict[str, Any]]:
             in_ram = board.ram.address <= symbol.address < board.ram.end
             fact["kind"] = ("data" if section.has_bytes else "zeroed") if in_ram else "constant"
             if section.has_bytes:
-                fact["digest"] = _digest(elf, symbol)
+                fact["digest"] = digest_of(elf, symbol)
         name = printable(symbol.name)
         if name in found:
             fact["bytes"] += found[name]["bytes"]
@@ -84,7 +84,8 @@ def memory_symbols(elf: Elf, board: Board) -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def _digest(elf: Elf, symbol: Symbol) -> str:
+def digest_of(elf: Elf, symbol: Symbol) -> str:
+    """Of the bytes that a symbol has in the image; empty where it has none."""
     for segment in elf.segments:
         offset = symbol.address - segment.address
         if 0 <= offset < len(segment.data):
