@@ -10,8 +10,7 @@ import numpy as np
 
 from ebnn.architecture import ConvPool, InputSpec, parse
 from ebnn.checkpoint import Checkpoint, CheckpointBlock, weight_shape
-from ebnn.emitter import LOWERINGS
-from ebnn.emitter.folder import arena_bytes
+from ebnn.emitter import LOWERINGS, arena_bytes
 from ebnn.emulation import REGION, EmulatedModel, Firmware
 from ebnn.firmware import build_model
 from ebnn.inputs import encode_input, input_bytes

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebnn import reference
-from ebnn.emitter import emit
-from ebnn.emitter.folder import arena_bytes
+from ebnn.emitter import arena_bytes, emit
 from ebnn.emulation import REGION, EmulatedChunk, Firmware, run_samples, worker_pool
 from ebnn.firmware import build_model
 from ebnn.host import build_host_model

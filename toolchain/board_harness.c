@@ -10,8 +10,8 @@
 
 #include <string.h>
 
-ebnn_input_t ebnn_input[EBNN_INPUT_ELEMENTS];
-int32_t ebnn_scores[EBNN_CLASSES];
+ebnn_input_t ebnn_input;
+ebnn_output_t ebnn_scores;
 
 void HardFault_Handler(void);
 void report_fault(const uint32_t *frame) __attribute__((noreturn));
@@ -99,9 +99,9 @@ static void report_start(const char *counter) {
 
 static void report_sample(uint32_t index) {
     uint32_t cycles;
-    memcpy(ebnn_input, ebnn_samples[index], EBNN_SAMPLE_BYTES);
+    memcpy(&ebnn_input, ebnn_samples[index], EBNN_SAMPLE_BYTES);
     stack_paint();
-    const int32_t predicted = counted_infer(ebnn_input, ebnn_scores, &cycles);
+    const int32_t predicted = counted_infer(&ebnn_input, &ebnn_scores, &cycles);
     const uint32_t stack_bytes = stack_painted_over_bytes();
     begin_line("sample");
     put_number(index);

@@ -27,7 +27,7 @@
 #define SYST_MARGIN 4096u /* cycles, more than from the second reading to end() */
 #endif
 
-int32_t infer_between_readings(const void *input, int32_t *scores, const volatile uint32_t *counter,
+int32_t infer_between_readings(const void *in, void *out, const volatile uint32_t *counter,
                                uint32_t readings[2]);
 void nothing_between_readings(const volatile uint32_t *counter, uint32_t readings[2]);
 void SysTick_Handler(void);
@@ -115,12 +115,12 @@ uint32_t cycle_counter_cost(void) {
     return end(readings);
 }
 
-int32_t counted_infer(const void *input, int32_t *scores, uint32_t *cycles) {
+int32_t counted_infer(const void *in, void *out, uint32_t *cycles) {
     static const uint32_t standing_still = 0;
     uint32_t readings[2];
     begin();
-    const int32_t predicted = infer_between_readings(
-        input, scores, counter != NULL ? counter : &standing_still, readings);
+    const int32_t predicted =
+        infer_between_readings(in, out, counter != NULL ? counter : &standing_still, readings);
     *cycles = end(readings);
     return predicted;
 }

@@ -11,8 +11,8 @@ const char *cycle_counter_start(void);
 /* What counted_infer's span has beside the inference: one load and one call, in cycles. */
 uint32_t cycle_counter_cost(void);
 
-/* ebnn_infer(input, scores); *cycles: what the counter says of it, less than 2^32, the cost above
+/* ebnn_infer(in, out); *cycles: what the counter says of it, less than 2^32, the cost above
  * included; 0 where nothing counts. */
-int32_t counted_infer(const void *input, int32_t *scores, uint32_t *cycles);
+int32_t counted_infer(const void *in, void *out, uint32_t *cycles);
 
 #endif

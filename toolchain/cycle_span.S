@@ -4,7 +4,7 @@
     .thumb
     .section .text.cycle_span, "ax", %progbits
 
-/* int32_t infer_between_readings(const void *input, int32_t *scores,
+/* int32_t infer_between_readings(const void *in, void *out,
  *                                const volatile uint32_t *counter, uint32_t readings[2]) */
     .global infer_between_readings
     .type infer_between_readings, %function

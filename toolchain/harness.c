@@ -10,13 +10,13 @@
 #define EBNN_INFERENCES 1
 #endif
 
-ebnn_input_t ebnn_input[EBNN_INPUT_ELEMENTS];
-int32_t ebnn_scores[EBNN_CLASSES];
+ebnn_input_t ebnn_input;
+ebnn_output_t ebnn_scores;
 
 int main(void) {
     int predicted = 0;
     for (int run = 0; run < EBNN_INFERENCES; run++) {
-        predicted = ebnn_infer(ebnn_input, ebnn_scores);
+        predicted = ebnn_infer(&ebnn_input, &ebnn_scores);
     }
     semihosting_write("class ");
     semihosting_write_u32((uint32_t)predicted);

@@ -1,4 +1,4 @@
-"""Write a network's C sources: a folder that compiles by itself with any C99 compiler."""
+"""Write the C sources of one or more networks: a folder that compiles by itself."""
 
 from __future__ import annotations
 
@@ -9,8 +9,21 @@ HELP = "write a network's C sources"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="a checkpoint or a lowered model")
+    parser.add_argument(
+        "models",
+        type=Path,
+        nargs="+",
+        metavar="model",
+        help="a checkpoint or a lowered model; several share one copy of the kernels",
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--name",
+        action="append",
+        metavar="WORD",
+        help="what its C names and files start with, in place of ebnn and model.h; once for each"
+        " model, in their order",
+    )
     parser.add_argument(
         "--core",
         default="m4",
@@ -50,19 +63,41 @@ def flash_limit(args: argparse.Namespace) -> int | None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ebnn.emitter import emit
+    from ebnn.emitter import (
+        DEFAULT_NAME,
+        Library,
+        Model,
+        arena_bytes,
+        program_of,
+        write_folder,
+    )
     from ebnn.emitter.choice_report import choice_lines
-    from ebnn.emitter.folder import arena_bytes
     from ebnn.emitter.goal import Goal
     from ebnn.models import load_network
     from ebnn.sim.core import core_named
+    from ebnn.sim.errors import UserError
 
-    network = load_network(args.model)
     goal = Goal(core_named(args.core).name, args.optimize, flash_limit(args))
-    program = emit(network, args.out, args.lowering, goal)
-    print(
-        f"{args.out}: {args.lowering}, {program.parameter_bytes:,} bytes of parameters,"
-        f" {arena_bytes(network, program):,} bytes of arena"
+    names = args.name or [DEFAULT_NAME]
+    if len(names) != len(args.models):
+        raise UserError(
+            f"{len(args.models)} models and {len(args.name or [])} names: give --name once for each"
+            " model, in their order"
+        )
+    networks = [load_network(path) for path in args.models]
+    library = Library(
+        tuple(
+            Model(network, program_of(network, args.lowering, goal), name)
+            for network, name in zip(networks, names, strict=True)
+        )
     )
-    print("\n".join(choice_lines(program, goal)))
+    write_folder(library, args.out)
+    for model in library.models:
+        print(
+            f"{args.out}: {model.header}, {args.lowering},"
+            f" {model.program.parameter_bytes:,} bytes of parameters,"
+            f" {arena_bytes(model.network, model.program):,} bytes of arena"
+        )
+        for line in choice_lines(model.program, goal):
+            print(line)
     return 0

@@ -49,8 +49,8 @@ def literal(value: np.generic) -> str:
 
 
 def struct(kind: str, name: str, fields: Mapping[str, object]) -> str:
-    """A constant struct with named fields."""
-    body = "".join(f"    .{field} = {value},\n" for field, value in fields.items())
+    """A constant struct; `fields` in the order of its declaration: C++17 has no designators."""
+    body = "".join(f"    /* {field} */ {value},\n" for field, value in fields.items())
     return f"static const {kind} {name} = {{\n{body}}};\n"
 
 
@@ -61,9 +61,9 @@ def shape(values: tuple[int, int, int]) -> str:
 def window(block: ConvPool, in_shape: tuple[int, int, int], out_shape: tuple[int, int, int]) -> str:
     """Initializer of an `ebnn_window_t`."""
     return (
-        f"{{.in = {shape(in_shape)}, .out = {shape(out_shape)},\n"
-        f"               .kernel_height = {block.kernel_height},"
-        f" .kernel_width = {block.kernel_width}, .stride = {block.stride},\n"
-        f"               .padding = {block.padding}, .pool = {block.pool},"
-        f" .pool_stride = {block.pool_stride}}}"
+        f"{{/* in */ {shape(in_shape)}, /* out */ {shape(out_shape)},\n"
+        f"        /* kernel_height */ {block.kernel_height},"
+        f" /* kernel_width */ {block.kernel_width}, /* stride */ {block.stride},\n"
+        f"        /* padding */ {block.padding}, /* pool */ {block.pool},"
+        f" /* pool_stride */ {block.pool_stride}}}"
     )
