@@ -132,8 +132,8 @@ def verify(
     samples = encode_input(values, spec)
     sources = folder / f"{lowering}-c"
     program = emit(network, sources, lowering)
-    model = build_host_model(sources, network.architecture.classes, folder / "model-host.so")
-    stages.append(stage("host C", model.predictions(samples), labels, golden))
+    model = build_host_model(network, program, sources, folder / "model-host")
+    stages.append(stage("host C", model.run(samples).predictions, labels, golden))
     on_progress(stages[1].name, len(x))
     static_bytes = arena_bytes(network, program) + input_bytes(spec)
     emulated = []

@@ -17,7 +17,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ebnn.toolchain.host import find_cc, sanitizer_environment
+from ebnn.sim.errors import UserError
+from ebnn.toolchain.host import cc_command
 
 TESTS = Path(__file__).resolve().parent
 FLAGS = ["-std=c99", "-O1", "-g", "-shared", "-fPIC", "-fsanitize=address,undefined",
@@ -29,10 +30,25 @@ _NAMES = ["test_microbenchmarks.py", "test_sim_machine.py", "test_sim_memory.py"
 _ALL = [*(str(TESTS / name) for name in _NAMES), "-k", "not every_mutant or part0"]
 
 
+def sanitizer_environment() -> dict[str, str]:
+    """Variables that Python must be started with to load a sanitized library.
+
+    AddressSanitizer has to be the first library of a process. Python itself leaks on purpose at
+    its end, so leaks are not reported.
+    """
+    found = subprocess.run(
+        [*cc_command(), "-print-file-name=libasan.so"], capture_output=True, text=True, check=False
+    )
+    runtime = Path(found.stdout.strip())
+    if not runtime.is_absolute():  # GCC echoes the bare name of a library that it has not
+        raise UserError(f"{cc_command()[0]} has no libasan.so: set CC=gcc")
+    return {"LD_PRELOAD": str(runtime), "ASAN_OPTIONS": "detect_leaks=0"}
+
+
 def build_copy(folder: Path) -> dict[str, str]:
     """Copy the package into `folder` with a sanitized engine; the environment that uses it.
 
-    `UserError` where the host has no C compiler with these sanitizers.
+    `UserError` where the host has no C compiler, or one without these sanitizers.
     """
     environment = sanitizer_environment()
     package = TESTS.parent / "ebnn"
@@ -43,7 +59,7 @@ def build_copy(folder: Path) -> dict[str, str]:
     sim = folder / "ebnn" / "sim"
     suffix = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
     sources = [str(path) for path in sorted(sim.glob("*.c"))]
-    command = [str(find_cc()), *FLAGS, *sources, "-o", str(sim / f"_engine{suffix}")]
+    command = [*cc_command(), *FLAGS, *sources, "-o", str(sim / f"_engine{suffix}")]
     subprocess.run(command, check=True, timeout=120)
     # Not the current folder, which may be the checkout, but the copy.
     # Memory that was freed need not be watched for long: machines are large.

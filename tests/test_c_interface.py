@@ -21,6 +21,7 @@ from ebnn.sim.elf import Elf
 from ebnn.sim.errors import UserError
 from ebnn.toolchain.firmware import build_firmware
 from ebnn.toolchain.gcc import core_flags, find_gcc
+from ebnn.toolchain.host import build_program
 
 M4F = load_board("generic-m4f")
 SPECS = {"keyword": InputSpec(2, 10, 9), "wake": InputSpec(1, 12, 16, "float")}
@@ -168,6 +169,27 @@ def test_the_arenas_type_is_as_large_as_its_macro_says(lowering: str, tmp_path: 
     )
     subprocess.run(["cc", "-fsyntax-only", "-x", "c", "-I", tmp_path, "-"], input=checks, text=True,
                    check=True)  # fmt: skip
+
+
+def test_a_model_without_memory_takes_a_null_arena(tmp_path: Path) -> None:
+    spec = InputSpec(1, 4, 4)
+    tiny = lower(random_checkpoint(parse("fc-3", spec), seed=1))
+    program = program_of(tiny, "fast")
+    write_folder(Library((Model(tiny, program, "tiny"),)), tmp_path / "c")
+    main = tmp_path / "main.c"
+    main.write_text(
+        '#include "tiny.h"\n#include <stdio.h>\nint main(void) {\n    tiny_input_t in;\n'
+        "    if (fread(&in, sizeof in, 1, stdin) != 1) {\n        return 9;\n    }\n"
+        "    return TINY_MODEL_ARENA_BYTES == 0 ? tiny_infer_in(0, &in, 0) : 8;\n}\n"
+    )
+    sources = [main, *(tmp_path / "c").glob("*.c")]
+    run = build_program(sources, tmp_path / "main", [tmp_path / "c"])
+    samples = random_samples(spec, 5, seed=2)
+    predictions = [
+        subprocess.run([run], input=sample.tobytes(), check=False).returncode
+        for sample in encode_input(samples, spec)
+    ]
+    assert predictions == reference.run(tiny, samples).predictions.tolist()
 
 
 @pytest.mark.parametrize("lowering", ["fast", "reference"])

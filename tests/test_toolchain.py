@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,7 @@ from ebnn.toolchain import gcc
 from ebnn.toolchain.compiler import CompileError
 from ebnn.toolchain.firmware import BoardTooSmall, build_firmware
 from ebnn.toolchain.gcc import core_flags, find_gcc
-from ebnn.toolchain.host import build_shared, sanitizer_environment
+from ebnn.toolchain.host import build_program
 from ebnn.toolchain.linker import linker_script
 
 # Uses everything that start-up code has to provide: .data, .bss, constructors, floats, malloc,
@@ -289,7 +286,7 @@ def test_without_a_compiler_the_error_says_how_to_get_one(
     with pytest.raises(UserError, match="apt-get install gcc-arm-none-eabi"):
         find_gcc()
     with pytest.raises(UserError, match="apt-get install gcc libc6-dev"):
-        build_shared([write_source(tmp_path, "int x;\n")], tmp_path / "a.so")
+        build_program([write_source(tmp_path, "int x;\n")], tmp_path / "a")
 
 
 def test_a_compiler_off_path_is_found_in_a_usual_place(
@@ -338,31 +335,36 @@ def test_unknown_cores_are_refused_with_the_known_ones() -> None:
         core_flags("cortex-m55")
 
 
-def test_a_host_library_is_called_through_ctypes(tmp_path: Path) -> None:
-    text = "int scaled(int);\nint scaled(int value) { return value * FACTOR; }\n"
-    source = write_source(tmp_path, text)
-    library = build_shared([source], tmp_path / "scaled.so", defines={"FACTOR": "6"})
-    assert ctypes.CDLL(str(library)).scaled(7) == 42
-
-
-def test_a_sanitized_host_library_stops_at_an_access_out_of_bounds(tmp_path: Path) -> None:
-    text = "static int v[4];\nint at(int i);\nint at(int i) { return v[i]; }\n"
-    library = build_shared([write_source(tmp_path, text)], tmp_path / "checked.so", sanitize=True)
-    load = "import ctypes, sys; ctypes.CDLL(sys.argv[1]).at(int(sys.argv[2]))"
-    environment = {**os.environ, **sanitizer_environment()}
-    good, bad = (
-        subprocess.run(
-            [sys.executable, "-c", load, library, index],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        for index in ("3", "4")
-    )
-    assert good.returncode == 0, good.stderr
-    assert bad.returncode != 0
-    assert "index 4 out of bounds" in bad.stderr
+@pytest.mark.parametrize(
+    ("statement", "report"),
+    [
+        ("return fixed[argc + 3];", "index 4 out of bounds"),
+        ("memset(v, 0, 16 + (size_t)argc); return v[0];", "heap-buffer-overflow"),
+        ("return *(int *)(void *)((char *)v + argc);", "misaligned address"),
+        ("return v[0] << (argc + 31);", "shift exponent 32 is too large"),
+        ("return (int)(3e9f * (float)argc);", "is outside the range of representable values"),
+        ("return *((char *)v + ((size_t)argc << 63));", "overflowed"),
+    ],
+)
+def test_a_sanitized_program_stops_at_undefined_behaviour(
+    statement: str, report: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"""
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+int fixed[4];
+int main(int argc, char **argv) {{
+    int *v = calloc(4, sizeof *v);
+    (void)argv;
+    {statement}
+}}
+"""
+    monkeypatch.setenv("EBNN_SANITIZE", "1")
+    program = build_program([write_source(tmp_path, text)], tmp_path / "program")
+    stopped = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert stopped.returncode != 0
+    assert report in stopped.stderr
 
 
 needs_qemu = pytest.mark.skipif(

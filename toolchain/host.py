@@ -1,12 +1,12 @@
-"""The same C on this machine: a shared library that Python calls through ctypes."""
+"""The same C on this machine: a program that runs here, watched by sanitizers where that is asked
+for: EBNN_SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer, which end the
+program with a report at the first access out of bounds or undefined behaviour."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,11 +24,13 @@ CC_VARIABLE = "CC"
 CC_NAMES = ("cc", "gcc", "clang")
 HOW_TO_GET_CC = "apt-get install gcc libc6-dev"
 
-SHARED_SUFFIX = ".dylib" if sys.platform == "darwin" else ".so"
-
-_FLAGS = (*LANGUAGE_FLAGS, *WARNING_FLAGS, "-O2", "-g", "-fPIC", "-shared")
+SANITIZE_VARIABLE = "EBNN_SANITIZE"
+_PLAIN_FLAGS = ("-O2", "-g")
+# "undefined" has alignment, shifts, pointer overflow and bounds in it, but no float conversions.
 _SANITIZE_FLAGS = (
-    "-fsanitize=address,undefined",
+    "-O1",
+    "-g1",
+    "-fsanitize=address,undefined,float-cast-overflow",
     "-fno-sanitize-recover=all",
     "-fno-omit-frame-pointer",
 )
@@ -36,52 +38,47 @@ _SANITIZE_FLAGS = (
 
 def find_cc() -> Path:
     """The C compiler of this machine: $CC, else cc, gcc or clang on PATH."""
-    return Path(_cc_command()[0])
+    return Path(cc_command()[0])
 
 
-def build_shared(
+def build_program(
     sources: Sequence[Path],
     output: Path,
     include_dirs: Sequence[Path] = (),
     defines: Mapping[str, str] | None = None,
-    sanitize: bool = False,
 ) -> Path:
-    """Compiles `sources` to a shared library; returns `output`.
-
-    With `sanitize`, out-of-bounds accesses and undefined behaviour end the process with a report;
-    the process that loads it must have been started with `sanitizer_environment()`.
+    """Compile and link `sources`, C or objects, to a program; returns `output`.
 
     Raises `CompileError` with the first error, `UserError` where compiler or sources are missing.
     """
-    command = [*_cc_command(), *_FLAGS, *(_SANITIZE_FLAGS if sanitize else ())]
+    return _build(sources, output, include_dirs, defines or {}, ["-lm"])
+
+
+def build_object(sources: Sequence[Path], output: Path) -> Path:
+    """Compile `sources` to one object, for `build_program`; returns `output`. Raises the same."""
+    return _build(sources, output, (), {}, ["-r", "-nostdlib"])
+
+
+def _build(
+    sources: Sequence[Path],
+    output: Path,
+    include_dirs: Sequence[Path],
+    defines: Mapping[str, str],
+    link_flags: Sequence[str],
+) -> Path:
+    sanitizes = os.environ.get(SANITIZE_VARIABLE, "0") != "0"
+    command = [*cc_command(), *LANGUAGE_FLAGS, *WARNING_FLAGS]
+    command += _SANITIZE_FLAGS if sanitizes else _PLAIN_FLAGS
     command += [f"-I{folder.resolve()}" for folder in include_dirs]
-    command += define_flags(defines or {})
+    command += define_flags(defines)
     command += [str(source) for source in existing_sources(sources)]
-    with whole_or_nothing(output) as library:
-        arguments = [*command, "-o", str(library.resolve()), "-lm"]
-        run_compiler(arguments, cwd=library.parent, subject="compile for this machine")
+    with whole_or_nothing(output) as unfinished:
+        arguments = [*command, "-o", str(unfinished.resolve()), *link_flags]
+        run_compiler(arguments, cwd=unfinished.parent, subject="compile for this machine")
     return output
 
 
-def sanitizer_environment() -> dict[str, str]:
-    """Variables that Python must be started with to load a library built with `sanitize`.
-
-    AddressSanitizer has to be the first library of a process. Python itself leaks on purpose at
-    its end, so leaks are not reported. `UserError` where the compiler has no such runtime.
-    """
-    found = subprocess.run(
-        [*_cc_command(), "-print-file-name=libasan.so"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    runtime = Path(found.stdout.strip())
-    if not runtime.is_absolute():  # GCC echoes the bare name of a library that it has not
-        raise UserError(f"{find_cc()} has no libasan.so: set CC=gcc, or do without sanitize")
-    return {"LD_PRELOAD": str(runtime), "ASAN_OPTIONS": "detect_leaks=0"}
-
-
-def _cc_command() -> list[str]:
+def cc_command() -> list[str]:
     """The compiler and its fixed arguments: $CC may be several words, as in "ccache gcc"."""
     chosen = shlex.split(os.environ.get(CC_VARIABLE, ""))
     if chosen:
