@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -124,6 +125,19 @@ def test_an_inference_may_interrupt_another_of_the_same_model(tmp_path: Path) ->
     assert scores.tolist() == expected.scores.ravel().tolist()
     found = np.frombuffer(machine.read(classes.address, 8), "<i4")
     assert found.tolist() == expected.predictions.tolist()
+
+
+def test_the_documents_example_compiles_and_takes_the_larger_arena(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "firmware.md").read_text()
+    _, example = re.findall(r"```c\n(.*?)```", page, re.DOTALL)
+    main = (
+        "static wake_input_t sound;\nstatic keyword_input_t word;\n"
+        "int main(void) { return heard(&sound, &word); }\n"
+    )
+    symbols = Elf(firmware(example + main, tmp_path, ["keyword", "wake"])).symbols
+    arenas = [arena_bytes(one.network, one.program) for one in map(model, SPECS)]
+    assert symbols["arena"].size_bytes == max(arenas)
+    assert "static_arena" not in symbols
 
 
 OWN_ARENA = """

@@ -90,6 +90,14 @@ def test_emitting_another_lowering_leaves_no_kernel_of_the_one_before(tmp_path: 
     assert not (tmp_path / "unfused.c").exists()
 
 
+def test_what_another_version_wrote_is_replaced(tmp_path: Path) -> None:
+    emit(network(), tmp_path)
+    written = (tmp_path / "model.c").read_text()
+    (tmp_path / "model.c").write_text(re.sub(r"ebnn [\d.]+,", "ebnn 99.0,", written, count=1))
+    emit(network(), tmp_path)
+    assert (tmp_path / "model.c").read_text() == written
+
+
 def test_fast_code_has_no_float(tmp_path: Path) -> None:
     emit(network("bits"), tmp_path, "fast")
     for source in tmp_path.glob("*.c"):

@@ -1,11 +1,16 @@
-"""Write the C sources of one or more networks: a folder that compiles by itself."""
+"""Write the C sources of one or more networks: a folder, or a library for an IDE."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ebnn.emitter import Library
 
 HELP = "write a network's C sources"
+FORMATS = ("folder", "arduino", "cmsis-pack")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="model",
         help="a checkpoint or a lowered model; several share one copy of the kernels",
     )
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder or file to write")
     parser.add_argument(
         "--name",
         action="append",
@@ -28,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--core",
         default="m4",
         help="the core that kernels are chosen for (all run them); default m4",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="folder",
+        help="folder: C sources with a CMakeLists.txt (default); arduino: a library's zip;"
+        " cmsis-pack: a .pack",
     )
     add_lowering_argument(parser)
     add_goal_arguments(parser)
@@ -63,14 +75,7 @@ def flash_limit(args: argparse.Namespace) -> int | None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ebnn.emitter import (
-        DEFAULT_NAME,
-        Library,
-        Model,
-        arena_bytes,
-        program_of,
-        write_folder,
-    )
+    from ebnn.emitter import DEFAULT_NAME, Library, Model, arena_bytes, program_of
     from ebnn.emitter.choice_report import choice_lines
     from ebnn.emitter.goal import Goal
     from ebnn.models import load_network
@@ -91,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
             for network, name in zip(networks, names, strict=True)
         )
     )
-    write_folder(library, args.out)
+    _write(library, args.format, args.out)
     for model in library.models:
         print(
             f"{args.out}: {model.header}, {args.lowering},"
@@ -101,3 +106,20 @@ def run(args: argparse.Namespace) -> int:
         for line in choice_lines(model.program, goal):
             print(line)
     return 0
+
+
+def _write(library: Library, format_name: str, out: Path) -> None:
+    from ebnn.emitter import arduino_library, cmsis_pack, pack_name, write_folder
+    from ebnn.files import write_whole
+    from ebnn.sim.errors import UserError
+
+    if format_name == "folder":
+        write_folder(library, out)
+    elif format_name == "arduino":
+        if out.suffix != ".zip":
+            raise UserError(f"{out}: an Arduino library is a file that ends in .zip")
+        write_whole(out, arduino_library(library))
+    else:
+        if out.name != pack_name(library):
+            raise UserError(f"{out}: this pack's file has to be called {pack_name(library)}")
+        write_whole(out, cmsis_pack(library))

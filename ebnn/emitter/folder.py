@@ -1,10 +1,11 @@
-"""A library as a folder: headers and sources side by side."""
+"""A library as a folder: headers and sources side by side, and a CMakeLists.txt."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ebnn.c_kernels import KERNEL_DIR
+from ebnn.emitter.cmake import cmake_text
 from ebnn.emitter.fast import fast_program
 from ebnn.emitter.floats import reference_program, unfused_program
 from ebnn.emitter.goal import Goal
@@ -16,6 +17,7 @@ from ebnn.lowered import LoweredNetwork
 from ebnn.sim.errors import UserError
 
 LOWERINGS = ("fast", "reference", "unfused")
+_CMAKE = "CMakeLists.txt"
 
 
 def program_of(network: LoweredNetwork, lowering: str, goal: Goal | None = None) -> Program:
@@ -54,6 +56,7 @@ def write_folder(library: Library, folder: Path) -> None:
     generated: nothing is written then.
     """
     texts = {**library.headers(), **library.sources()}
+    texts[_CMAKE] = cmake_text(library, texts)
     _check_folder(folder, library)
     folder.mkdir(parents=True, exist_ok=True)
     # Sources of an earlier lowering must not be compiled along.
@@ -66,8 +69,8 @@ def write_folder(library: Library, folder: Path) -> None:
 def _check_folder(folder: Path, library: Library) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: give a folder to write the C sources to")
-    ours = {name for model in library.models for name in (model.header, model.source)}
-    for path in sorted(folder.glob("*.[ch]")):
+    ours = {name for model in library.models for name in (model.header, model.source)} | {_CMAKE}
+    for path in sorted([*folder.glob("*.[ch]"), *folder.glob(_CMAKE)]):
         with path.open(errors="replace") as file:
             is_generated = GENERATED in file.readline()
         if path.name in ours and not is_generated:

@@ -26,6 +26,21 @@ class Library:
             if headers.count(header) > 1:
                 raise UserError(f"two models would both be {header}: give each a --name of its own")
 
+    @property
+    def name(self) -> str:
+        return "_".join([*(model.name for model in self.models), "model"])
+
+    @property
+    def about(self) -> str:
+        """What it does, in a sentence."""
+        parts = []
+        for model in self.models:
+            architecture = model.network.architecture
+            spec = architecture.input
+            size = f"{spec.height} x {spec.width} x {spec.channels}"
+            parts.append(f"{size} {spec.kind} inputs into {architecture.classes} classes")
+        return f"Classifies {', and '.join(parts)}, with binarized networks."
+
     def headers(self) -> dict[str, str]:
         """The models' headers: texts by file name."""
         return {model.header: header_text(model) for model in self.models}
