@@ -4,9 +4,6 @@ A kernel that goes through its input row by row can write its output over rows t
 two maps then share a place, the output a little in front of the input. Maps that share no place lie
 at opposite ends of the arena, so that a block never writes over what it reads, and the kernels'
 scratch between them: the arena is as large as the step that needs most.
-
-The network's input may lie in the arena too: the first step alone reads it, and it gives way to the
-rest.
 """
 
 from __future__ import annotations
@@ -34,24 +31,16 @@ class StepMemory:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Offsets in bytes from the start of the arena; all are multiples of 4.
-
-    `arena_bytes` is what the steps need, `bytes_with_input` what they need where the input lies in
-    the arena too, from `input_offset` on.
-    """
+    """Offsets in bytes from the start of the arena; all are multiples of 4."""
 
     map_offsets: tuple[int, ...]
     scratch_offsets: tuple[int, ...]
     arena_bytes: int
-    input_offset: int
-    bytes_with_input: int
 
 
-def plan_memory(steps: Sequence[StepMemory], input_bytes: int = 0) -> MemoryPlan:
-    """Place a chain of maps, each written while the one before it is read, in the smallest arena.
-
-    The first map is written while the input, `input_bytes` of it, is read.
-    """
+def plan_memory(steps: Sequence[StepMemory]) -> MemoryPlan:
+    """Place a chain of maps, each written while the one before it is read, in the smallest arena;
+    the first is computed from what is not in the arena."""
     able = [index for index, step in enumerate(steps) if index and step.lead_bytes is not None]
     choices: list[tuple[bool, ...]] = [(True,) * len(able)]
     if len(able) <= _CHOICES_MAX:
@@ -60,7 +49,7 @@ def plan_memory(steps: Sequence[StepMemory], input_bytes: int = 0) -> MemoryPlan
         _plan(steps, {index for index, shares in zip(able, choice, strict=True) if shares})
         for choice in choices
     ]
-    return _with_input(min(plans, key=lambda plan: plan.arena_bytes), steps, input_bytes)
+    return min(plans, key=lambda plan: plan.arena_bytes)
 
 
 @dataclass(frozen=True)
@@ -105,7 +94,7 @@ def _plan(steps: Sequence[StepMemory], sharing: set[int]) -> MemoryPlan:
         scratch = _rounded_up(step.scratch_bytes)
         place = max(before) if before else arena_bytes - max(after) - scratch
         scratches.append(place)
-    return MemoryPlan(tuple(maps), tuple(scratches), arena_bytes, 0, arena_bytes)
+    return MemoryPlan(tuple(maps), tuple(scratches), arena_bytes)
 
 
 def _groups(steps: Sequence[StepMemory], sizes: Sequence[int], sharing: set[int]) -> list[_Group]:
@@ -123,24 +112,6 @@ def _groups(steps: Sequence[StepMemory], sizes: Sequence[int], sharing: set[int]
         groups.append(_Group(first, last, tuple(offsets), size))
         first = last + 1
     return groups
-
-
-def _with_input(plan: MemoryPlan, steps: Sequence[StepMemory], input_bytes: int) -> MemoryPlan:
-    """The input behind everything that the first step touches."""
-    input_offset = 0
-    if steps:
-        first = steps[0]
-        input_offset = max(
-            plan.map_offsets[0] + _rounded_up(first.output_bytes),
-            plan.scratch_offsets[0] + _rounded_up(first.scratch_bytes),
-        )
-    return MemoryPlan(
-        plan.map_offsets,
-        plan.scratch_offsets,
-        plan.arena_bytes,
-        input_offset,
-        max(plan.arena_bytes, input_offset + _rounded_up(input_bytes)),
-    )
 
 
 def _rounded_up(count: int) -> int:

@@ -36,7 +36,7 @@ def guarded_plan(
         end = (after + GUARD_BYTES) // _ALIGNMENT_BYTES * _ALIGNMENT_BYTES
         guards.append((after, end - after))
     steps = len(program.steps)
-    plan = MemoryPlan(tuple(offsets[:steps]), tuple(offsets[steps:]), end, 0, end)
+    plan = MemoryPlan(tuple(offsets[:steps]), tuple(offsets[steps:]), end)
     return plan, guards
 
 

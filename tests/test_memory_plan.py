@@ -29,26 +29,26 @@ def rounded(count: int) -> int:
     return -(-count // 4) * 4
 
 
-@given(steps=STEPS, input_bytes=st.integers(0, 900))
-def test_nothing_that_a_step_needs_overlaps(steps: list[StepMemory], input_bytes: int) -> None:
+@given(steps=STEPS)
+def test_nothing_that_a_step_needs_overlaps(steps: list[StepMemory]) -> None:
     """But a map that may be written over the one it is computed from, far enough in front."""
-    plan = plan_memory(steps, input_bytes)
+    plan = plan_memory(steps)
     for index, step in enumerate(steps):
         written = (plan.map_offsets[index], step.output_bytes)
         scratch = (plan.scratch_offsets[index], step.scratch_bytes)
-        read = (plan.input_offset, input_bytes)
-        limit = plan.bytes_with_input
+        read = (0, 0)
         if index:
             read = (plan.map_offsets[index - 1], steps[index - 1].output_bytes)
-            limit = plan.arena_bytes
         assert apart(scratch, written)
         assert apart(scratch, read)
         if not apart(written, read):
             assert index > 0
             assert step.lead_bytes is not None
             assert written[0] <= read[0] - step.lead_bytes
-        assert all(at >= 0 and at + size <= limit for at, size in (written, scratch, read))
-    assert all(at % 4 == 0 for at in (*plan.map_offsets, *plan.scratch_offsets, plan.input_offset))
+        assert all(
+            at >= 0 and at + size <= plan.arena_bytes for at, size in (written, scratch, read)
+        )
+    assert all(at % 4 == 0 for at in (*plan.map_offsets, *plan.scratch_offsets))
 
 
 def apart(first: tuple[int, int], second: tuple[int, int]) -> bool:
@@ -78,14 +78,6 @@ def test_a_map_written_over_the_one_that_is_read_takes_no_room_of_its_own() -> N
     first, second = StepMemory(1000), StepMemory(600, lead_bytes=40)
     assert plan_memory([first, second]).arena_bytes == 1040
     assert plan_memory([first, StepMemory(600)]).arena_bytes == 1600
-
-
-def test_the_input_gives_way_to_maps_behind_the_first() -> None:
-    steps = [StepMemory(100, 50), StepMemory(700, 20)]
-    plan = plan_memory(steps, input_bytes=784)
-    assert plan.arena_bytes == 820
-    assert plan.input_offset == 152
-    assert plan.bytes_with_input == 152 + 784
 
 
 @st.composite
