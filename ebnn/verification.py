@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from ebnn import reference
 from ebnn.emitter import arena_bytes, emit
+from ebnn.emitter.goal import Goal
+from ebnn.emitter.program import Program
 from ebnn.emulation import REGION, EmulatedChunk, Firmware, run_samples, worker_pool
 from ebnn.firmware import build_model
 from ebnn.host import build_host_model
@@ -92,7 +94,11 @@ class Verification:
 
 
 def _emulated_name(board: Board) -> str:
-    return core_named(board.core).title.removeprefix("Cortex-") + ", emulated"
+    return _core_title(board.core) + ", emulated"
+
+
+def _core_title(core: str) -> str:
+    return core_named(core).title.removeprefix("Cortex-")
 
 
 def stage(
@@ -130,17 +136,20 @@ def verify(
     stages = [stage("numpy", golden, labels, golden)]
     on_progress(stages[0].name, len(x))
     samples = encode_input(values, spec)
-    sources = folder / f"{lowering}-c"
-    program = emit(network, sources, lowering)
-    model = build_host_model(network, program, sources, folder / "model-host")
-    stages.append(stage("host C", model.run(samples).predictions, labels, golden))
-    on_progress(stages[1].name, len(x))
-    static_bytes = arena_bytes(network, program) + input_bytes(spec)
+    emitted = {
+        board.core: _Emitted.of(network, folder / f"{lowering}-{board.core}-c", lowering, board)
+        for board in boards
+    }
+    for name, one in _distinct(emitted).items():
+        model = build_host_model(network, one.program, one.sources, folder / f"{one.core}-host")
+        stages.append(stage(name, model.run(samples).predictions, labels, golden))
+        on_progress(name, len(x))
     emulated = []
     with worker_pool(min(os.cpu_count() or 1, len(boards) * len(x))) as pool:
         for board in boards:
             elf = folder / f"{board.name}.elf"
-            build_model(network, board, elf, sources, lowering, optimize, ram_bytes)
+            sources = emitted[board.core].sources
+            program = build_model(network, board, elf, sources, lowering, optimize, ram_bytes)
             name = _emulated_name(board)
             run = emulate(
                 pool, Firmware(elf, board, ram_bytes), samples, partial(on_progress, name)
@@ -149,7 +158,9 @@ def verify(
             stages.append(stage(name, run.predictions, labels, golden))
             record["paper"] = {
                 "parameters": program.parameter_bytes,
-                "temporaries": static_bytes + record["memory"]["stack"],
+                "temporaries": arena_bytes(network, program)
+                + input_bytes(spec)
+                + record["memory"]["stack"],
             }
             record["inputs"] = {
                 "sha256": hashlib.sha256(samples.tobytes()).hexdigest(),
@@ -163,6 +174,32 @@ def verify(
             }
             emulated.append(EmulatedStage(stages[-1], board, record))
     return Verification(tuple(stages), tuple(emulated))
+
+
+@dataclass(frozen=True)
+class _Emitted:
+    """A network's C with the kernels chosen for a core, in the folder `sources`."""
+
+    core: str
+    program: Program
+    sources: Path
+
+    @classmethod
+    def of(cls, network: LoweredNetwork, sources: Path, lowering: str, board: Board) -> _Emitted:
+        return cls(board.core, emit(network, sources, lowering, Goal(board.core)), sources)
+
+
+def _distinct(emitted: Mapping[str, _Emitted]) -> dict[str, _Emitted]:
+    """Those whose C differs, by the name of the stage that runs it on this machine."""
+    found: dict[bytes, _Emitted] = {}
+    for one in emitted.values():
+        text = b"".join(path.read_bytes() for path in sorted(one.sources.glob("*.[ch]")))
+        found.setdefault(text, one)
+    of_core = len(found) > 1
+    return {
+        f"host C for {_core_title(one.core)}" if of_core else "host C": one
+        for one in found.values()
+    }
 
 
 def emulate(
