@@ -186,6 +186,47 @@ def test_a_server_that_is_no_address_is_refused(discovery: Built) -> None:
     assert "write HOST:PORT" in done.stderr or "is installed" in done.stderr
 
 
+@pytest.fixture(scope="module")
+def hanging(discovery: Built) -> Path:
+    """A harness that never comes back from its first inference."""
+    elf = discovery.harness.elf
+    at = elf.symbol("ebnn_infer").address & ~1
+    segment = next(s for s in elf.segments if s.address <= at < s.address + len(s.data))
+    data = bytearray(discovery.path.read_bytes())
+    offset = segment.file_offset + at - segment.address
+    data[offset : offset + 2] = b"\xfe\xe7"  # b .
+    path = discovery.path.with_name("hanging.elf")
+    path.write_bytes(data)
+    return path
+
+
+@needs_qemu
+def test_a_hang_is_told_and_what_came_is_kept(hanging: Path) -> None:
+    done = board_run(hanging, "--via", "qemu", "--timeout", "2")
+    assert done.returncode == 2
+    assert "silent for 2 s: 0 of 3 samples came; it hangs, or needs a longer" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert hanging.with_suffix(".received.txt").read_bytes().startswith(b"@ebnn-harness 1 ")
+
+
+def test_a_hang_in_the_simulator_ends_by_name(hanging: Path) -> None:
+    done = board_run(hanging, "--via", "simulator", "--timeout", "0.2")
+    assert done.returncode == 1
+    assert re.match(r"error: still running in ebnn_infer .*--timeout\n", done.stderr), done.stderr
+
+
+@needs_qemu
+@needs_gdb
+def test_a_gdb_server_that_goes_away_is_one_line(hanging: Path) -> None:
+    with gdb_server("netduinoplus2", hanging) as (server, process):
+        threading.Timer(4, process.kill).start()
+        arguments = ["--via", "gdb", "--gdb-server", server, "--gdb-reset", ""]
+        done = board_run(hanging, *arguments)
+    assert done.returncode == 2
+    assert re.match(r"error: gdb localhost:\d+: ended with 1: ", done.stderr), done.stderr
+    assert done.stderr.strip().count("\n") == 0
+
+
 # --- a serial port ------------------------------------------------------------------------
 
 

@@ -21,8 +21,10 @@ _SEMIHOSTED = {
 }
 
 
-def simulate(harness: HarnessElf, board: Board, engine: str = "auto") -> tuple[Collected, Machine]:
-    """Run the harness to its end.
+def simulate(
+    harness: HarnessElf, board: Board, engine: str = "auto", timeout_seconds: float | None = None
+) -> tuple[Collected, Machine]:
+    """Run the harness to its end, for at most `timeout_seconds` of host time.
 
     The simulator has no UART and no probe. In a harness for those the functions of
     toolchain/harness_output.h are overwritten with ones for semihosting; none of them is called
@@ -32,7 +34,9 @@ def simulate(harness: HarnessElf, board: Board, engine: str = "auto") -> tuple[C
         NotCollected: it ended without a report. What `Machine.run` raises.
     """
     output = io.StringIO()
-    machine = Machine(harness.path, board=board, output=output, engine=engine)
+    machine = Machine(
+        harness.path, board=board, output=output, engine=engine, timeout_seconds=timeout_seconds
+    )
     if harness.output != "semihosting":
         for name, code in _SEMIHOSTED.items():
             machine.write(machine.symbol(name).address & ~1, code)

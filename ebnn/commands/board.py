@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=120.0,
         metavar="SECONDS",
-        help="without a word from the board; default 120",
+        help="without a word from the board; in the simulator for each sample; default 120",
     )
     run_parser.add_argument(
         "--log", type=Path, metavar="FILE", help="keep what was received; default: only on errors"
@@ -81,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
     log = args.log or args.elf.with_suffix(".received.txt")
     simulated: dict[str, Any] | None = None
     if args.via == "simulator" or args.simulated is not None:
-        found, machine = simulate(harness, board)
+        found, machine = simulate(
+            harness, board, timeout_seconds=args.timeout * (harness.samples + 1)
+        )
         simulated = simulated_record(found, machine, harness)
         received = found.received
     if args.via == "simulator":
