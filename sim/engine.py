@@ -48,6 +48,11 @@ KIND_STACK = 4
 KIND_SYSTEM = 5
 KIND_SLOW_RAM = 6
 
+# Unicorn walks the list of hooks at each hooked instruction: from so many on, one hook for every
+# instruction is faster. On both engines, because hooks make Unicorn cut long blocks earlier, and
+# where a block is cut can change its cycles.
+MOST_HOOKS = 256
+
 NEVER = 1
 EXC_RETURN_START = 0xFFFFFF00  # LR in a handler is at least this
 NO_BLOCK = 0xFFFFFFFF

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .call_tree_native import FUNCTIONS, NativeCallTree
-from .engine import NO_BLOCK, Decode, Deeper
+from .engine import MOST_HOOKS, NO_BLOCK, Decode, Deeper
 from .flash_timing import FlashTiming
 from .unicorn_library import HOOK_BLOCK, HOOK_CODE, HOOK_INTR, HOOK_MEM_READ, Cpu
 
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from .call_tree import FunctionTable
 
 _u16, _u32, _u64, _i32 = ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int32
-
-
-# Unicorn walks the list of hooks at each hooked instruction: from so many on, one hook for every
-# instruction is faster.
-_MOST_HOOKS = 256
 
 
 class State(ctypes.Structure):
@@ -298,7 +293,7 @@ class NativeEngine:
         if self._instruction_hooks is None:
             return
         on_instruction = self._library.ebnn_on_instruction
-        if len(self._instruction_hooks) < _MOST_HOOKS:
+        if len(self._instruction_hooks) < MOST_HOOKS:
             hook = self._cpu.hook(HOOK_CODE, on_instruction, self._engine, address, address)
             self._instruction_hooks.append(hook)
             return

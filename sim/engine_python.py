@@ -143,6 +143,7 @@ class PythonEngine:
         self._deeper: Deeper | None = None
         self._step: Callable[[int, int], None] = self._arrive_at_block
         self._call_tree: PythonCallTree | None = None
+        self._instruction_hooks: list[int] | None = []  # None: one hook for every instruction
         self._on_block = BLOCK_CALLBACK(self._block_hook)
         self._on_instruction = BLOCK_CALLBACK(self._instruction_hook)
         self._on_interrupt = INTERRUPT_CALLBACK(self._interrupt_hook)
@@ -237,7 +238,17 @@ class PythonEngine:
         return list(self._instructions.values())
 
     def hook_instruction(self, address: int) -> None:
-        self._cpu.hook(HOOK_CODE, self._on_instruction, None, address, address)
+        if self._instruction_hooks is None:
+            return
+        if len(self._instruction_hooks) < stops.MOST_HOOKS:
+            hook = self._cpu.hook(HOOK_CODE, self._on_instruction, None, address, address)
+            self._instruction_hooks.append(hook)
+            return
+        for hook in self._instruction_hooks:
+            self._cpu.unhook(hook)
+        self._instruction_hooks = None
+        self._cpu.hook(HOOK_CODE, self._on_instruction)
+        self._cpu.forget_all_translations()
 
     def watch_stack(self, deeper: Deeper) -> None:
         self._deeper = deeper

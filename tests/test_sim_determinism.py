@@ -75,6 +75,23 @@ def test_assembly_counts_alike_on_both_engines(core: str, tmp_path: Path) -> Non
     assert _without_engine(python) == _without_engine(first)
 
 
+def test_many_watched_instructions_in_long_blocks_count_alike_on_both_engines(
+    tmp_path: Path,
+) -> None:
+    # Unicorn cuts long blocks where its buffer is full, which hooks fill: here with more of them
+    # than the engines hook one by one (loads that may go to slow RAM), and 32-bit loads whose cost
+    # depends on where a block begins.
+    watched = "    ldr r0, [sp]\n    adds r0, r0, #1\n" * 300
+    long_block = "    ldr.w r2, [r3, #4]\n    eor.w r4, r4, r5\n" * 400
+    body = f"    push {{r4, lr}}\n    mov r3, sp\n{watched}    nop\n{long_block}    pop {{r4, pc}}"
+    c = "void work(void); int main(void) { work(); work(); return 0; }"
+    elf = build(tmp_path, "m4f", c, function("work", body))
+    options = ("--board", "stm32f407-discovery", "--region", "work")
+    first = _record(elf, 1, *options)
+    python = _record(elf, 2, *options, "--engine", "python")
+    assert _without_engine(python) == _without_engine(first)
+
+
 @pytest.mark.parametrize("lowering", ["fast", "reference", "unfused"])
 @pytest.mark.parametrize("board_name", ["generic-m0plus", "generic-m4f", "stm32f407-discovery"])
 def test_a_network_counts_alike_on_both_engines(
