@@ -7,52 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from agreement import assert_same_on_host
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_networks import (
     architectures,
     planes_architectures,
     random_checkpoint,
-    random_samples,
 )
 
-from ebnn import reference
-from ebnn.activations import decode_trace
 from ebnn.architecture import Architecture, InputSpec, parse
-from ebnn.emitter import emit
 from ebnn.emitter.fast import fast_program
 from ebnn.emitter.goal import Goal
-from ebnn.host import build_host_model
-from ebnn.inputs import encode_input
-from ebnn.lowered import LoweredNetwork, lower
+from ebnn.lowered import lower
 
-SAMPLES = 4
 EVERY = {"fast": 1, "reference": 2, "unfused": 4}  # of the networks: the plain loops take less
-
-
-def assert_same(
-    network: LoweredNetwork,
-    lowering: str,
-    folder: Path,
-    kernels: Path,
-    goal: Goal | None = None,
-) -> None:
-    samples = random_samples(network.architecture.input, SAMPLES, seed=1)
-    expected = reference.run(network, samples, keep_activations=True)
-    program = emit(network, folder, lowering, goal)
-    model = build_host_model(network, program, folder, folder / "model", True, [kernels])
-    run = model.run(encode_input(samples, network.architecture.input))
-    for index, trace in enumerate(run.traces):
-        maps = decode_trace(network, program, trace.tobytes())
-        for block, got in enumerate(maps):
-            wanted = expected.activations[block][index]
-            wrong = np.argwhere(got != wanted)
-            assert len(wrong) == 0, (
-                f"{lowering}: sample {index}, block {block}, first of {len(wrong)} wrong bits at"
-                f" (channel, row, column) {tuple(wrong[0])} of {network.architecture}"
-            )
-    assert run.scores.tolist() == expected.scores.tolist(), lowering
-    assert run.predictions.tolist() == expected.predictions.tolist(), lowering
 
 
 @settings(
@@ -71,7 +40,7 @@ def test_every_lowering_agrees_with_numpy_on_every_bit(
     network = lower(random_checkpoint(architecture, seed))
     for lowering, every in EVERY.items():
         if seed % every == 0:
-            assert_same(network, lowering, tmp_path_factory.mktemp(lowering), kernels)
+            assert_same_on_host(network, lowering, tmp_path_factory.mktemp(lowering), kernels)
 
 
 @settings(
@@ -94,7 +63,7 @@ def test_32_positions_at_a_time_agree_with_numpy_on_every_bit(
     network = lower(random_checkpoint(architecture, seed))
     goal = Goal(variants=("conv_planes",))
     assume("conv_planes.c" in fast_program(network, goal).kernels)
-    assert_same(network, "fast", tmp_path_factory.mktemp("planes"), kernels, goal)
+    assert_same_on_host(network, "fast", tmp_path_factory.mktemp("planes"), kernels, goal)
 
 
 @pytest.mark.parametrize("products", [509, 510, 2044])
@@ -117,4 +86,4 @@ def test_the_extremes_of_what_a_counter_holds_agree_with_numpy(
     network = replace(network, hidden=(ones, extremes))
     goal = Goal(variants=("conv_planes",))
     assert "conv_planes.c" in fast_program(network, goal).kernels
-    assert_same(network, "fast", tmp_path, kernels, goal)
+    assert_same_on_host(network, "fast", tmp_path, kernels, goal)

@@ -1,0 +1,97 @@
+"""Every kernel that can be chosen computes what the numpy reference does, bit for bit: on this
+machine under sanitizers, and in the simulator on cores with and without the DSP extension."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from agreement import assert_same_in_simulator, assert_same_on_host
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from random_networks import architectures, planes_architectures, random_checkpoint
+
+from ebnn.architecture import Architecture, InputSpec, parse
+from ebnn.cost_measurement import trials_of
+from ebnn.emitter.fast import fast_program
+from ebnn.emitter.goal import Goal
+from ebnn.emitter.variants import HEADS, HIDDEN
+from ebnn.lowered import LoweredNetwork, lower
+
+NAMES = [variant.name for variant in (*HIDDEN, *HEADS)]
+BOARDS = ("generic-m4f", "generic-m0plus", "generic-m3")
+
+
+def is_taken(name: str, network: LoweredNetwork) -> bool:
+    program = fast_program(network, Goal(variants=(name,)))
+    return any(decision.chosen.variant == name for decision in program.decisions)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+    ],
+)
+@given(
+    architecture=st.one_of(architectures(), planes_architectures()), seed=st.integers(0, 2**32 - 1)
+)
+def test_a_kernel_agrees_with_numpy_on_every_bit(
+    name: str,
+    architecture: Architecture,
+    seed: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    kernels: Path,
+) -> None:
+    network = lower(random_checkpoint(architecture, seed))
+    assume(is_taken(name, network))
+    folder = tmp_path_factory.mktemp(name)
+    assert_same_on_host(network, "fast", folder, kernels, Goal(variants=(name,)))
+
+
+@pytest.mark.parametrize("board_name", BOARDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_kernel_agrees_with_numpy_on_every_core(
+    name: str, board_name: str, tmp_path: Path
+) -> None:
+    """Blocks as networks for microcontrollers have them, at -O2 and -O3."""
+    goal = Goal("cortex-" + board_name.removeprefix("generic-"), variants=(name,))
+    for index, trial in enumerate(trials_of(name, 2, seed=11)):
+        architecture = parse(trial.architecture, trial.input)
+        network = lower(random_checkpoint(architecture, index))
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        level = ("-O3", "-O2")[index]
+        assert_same_in_simulator(network, "fast", folder, board_name, level, goal)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_kernel_agrees_where_every_threshold_is_at_an_end(
+    name: str, tmp_path: Path, kernels: Path
+) -> None:
+    """Thresholds that every sum reaches, and that only the largest one does."""
+    (trial,) = trials_of(name, 1, seed=23)
+    network = lower(random_checkpoint(parse(trial.architecture, trial.input), 3))
+    hidden = []
+    for index, layer in enumerate(network.hidden):
+        magnitude = trial.input.max_magnitude if index == 0 else 1
+        most = int(layer.weight[0].size) * magnitude
+        ends = np.resize([-most, most, 1 - most, 0, 1], len(layer.threshold))
+        hidden.append(replace(layer, threshold=ends.astype(np.int32)))
+    extremes = replace(network, hidden=tuple(hidden))
+    assert_same_on_host(extremes, "fast", tmp_path, kernels, Goal(variants=(name,)))
+
+
+def test_an_input_of_one_value_serves(tmp_path: Path, kernels: Path) -> None:
+    for kind in ("uint8", "bits", "float"):
+        network = lower(random_checkpoint(parse("fc-3", InputSpec(1, 1, 1, kind)), 1))
+        folder = tmp_path / kind
+        folder.mkdir()
+        assert_same_on_host(network, "fast", folder, kernels)
