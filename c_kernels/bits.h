@@ -11,9 +11,16 @@
 #define EBNN_INLINE static inline __attribute__((always_inline))
 /* Inlined into its caller, a loop that needs every register shares them with what surrounds it. */
 #define EBNN_NOINLINE static __attribute__((noinline))
+/* Nor copied for the arguments of a call: its name is the one that a profile shows. */
+#if defined(__clang__)
+#define EBNN_WHOLE EBNN_NOINLINE
+#else
+#define EBNN_WHOLE static __attribute__((noinline, noclone))
+#endif
 #else
 #define EBNN_INLINE static inline
 #define EBNN_NOINLINE static
+#define EBNN_WHOLE static
 #endif
 
 static inline uint32_t ebnn_popcount(uint32_t v) {

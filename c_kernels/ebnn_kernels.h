@@ -124,29 +124,6 @@ typedef struct {
 /* `scratch`: 2 * taps + table_words words, taps = kernel_height * kernel_width * in.channels. */
 void ebnn_conv_int(const ebnn_conv_int_t *layer, const void *in, uint32_t *out, uint32_t *scratch);
 
-/* The same, with the sums of a kernel row's taps tabulated for a strip of the map: each row of the
- * map is tabulated once, and its sums serve every row of every kernel that passes over it. Two
- * positions a word, so every |sum - threshold| < 32768. */
-typedef struct {
-    ebnn_window_t window;
-    ebnn_layout_t layout;      /* of the input: EBNN_U8 or EBNN_I16 */
-    uint8_t chunk_taps;        /* 1..4: a kernel row's taps are cut into runs of so many */
-    uint8_t chunks;            /* of a kernel row */
-    uint8_t window_rows;       /* rows of the map that a row of pool windows needs */
-    uint8_t strip_columns;     /* pooled columns of a strip */
-    uint8_t pitch;             /* words of a table's row: positions in half a strip */
-    uint16_t patterns_per_row; /* the sum over the chunks of 2^(taps - 1) */
-    const uint16_t *patterns;  /* [out.channels][in.channels][kernel_height][chunks]: where in a
-                                  row's table a signed sum is; 0x8000: it is there negated */
-    const uint32_t *offsets;   /* [out.channels]: brings "sum >= threshold" to a lane's top bit */
-    const uint32_t *flips;     /* as above */
-} ebnn_conv_rows_t;
-
-/* `scratch`: window_rows * in.channels * patterns_per_row * pitch words, then
- * ceil(strip_columns / 2) + (pitch - 1) * stride + kernel_width. */
-void ebnn_conv_rows(const ebnn_conv_rows_t *layer, const void *in, uint32_t *out,
-                    uint32_t *scratch);
-
 /* A fully connected layer on bits (EBNN_WORDS or EBNN_DENSE, padded with zeros to whole words and
  * aligned to 4 bytes) or integers. */
 typedef struct {

@@ -50,14 +50,19 @@ class Figure:
 
 
 def random_network(architecture_text: str, spec: InputSpec, seed: int = 0) -> LoweredNetwork:
-    """A network of random weights: bytes do not depend on weights, nor do the fast cycles."""
+    """A network of random weights and thresholds: where either is compiled into code, cycles and
+    bytes depend on them a little, and on thresholds that are all alike more than they should."""
     architecture = parse(architecture_text, spec)
     random = np.random.default_rng(seed)
     blocks = []
     for index in range(len(architecture.blocks)):
         shape = weight_shape(architecture, index)
         ones = np.ones(shape[0], dtype=np.float32)
-        norm = BatchNorm(gamma=ones, beta=0 * ones, mean=0 * ones, variance=ones)
+        # As far apart as the means of sums over inputs that are half of the largest on average.
+        magnitude = spec.max_magnitude if index == 0 else 1
+        spread = 0.5 * magnitude * np.sqrt(np.prod(shape[1:]))
+        mean = random.normal(size=shape[0], scale=spread).astype(np.float32)
+        norm = BatchNorm(gamma=ones, beta=0 * ones, mean=mean, variance=ones)
         weight = random.choice(np.array([-1, 1], dtype=np.int8), size=shape)
         blocks.append(CheckpointBlock(weight, norm))
     return lower(Checkpoint(architecture, tuple(blocks)))

@@ -7,6 +7,7 @@ fit in turn.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,8 @@ class Measurement:
     work: Mapping[str, float]
     code: Mapping[str, float]
     cycles: int
-    shared_bytes: int
-    own_bytes: int
+    shared_bytes: int  # of its kernel's file
+    own_bytes: int  # of its constants and code in the model's file, beyond its parameters
 
 
 def measure(
@@ -133,18 +134,19 @@ def run_trial(trial: Trial, variant: str, core: str, folder: Path) -> Measuremen
     before = sum(
         decision.chosen.call.region == region for decision in program.decisions[: trial.index]
     )
-    stems = [Path(kernel).stem for kernel in candidate.call.kernels]
+    files = [Path(kernel) for kernel in candidate.call.kernels if kernel.endswith(".c")]
+    own = _section_bytes(objects, "model", rf"\.(text|rodata)\.block{trial.index}(_.*)?")
     return Measurement(
         candidate.work,
         candidate.code,
         cycles=model.machine.region_runs(region)[before].cycles,
-        shared_bytes=sum(_code_bytes(objects, stem) for stem in stems),
-        own_bytes=_code_bytes(objects, "model", f".text.block{trial.index}_"),
+        shared_bytes=sum(_section_bytes(objects, file.stem, r"\.text.*") for file in files),
+        own_bytes=max(0, own - candidate.call.parameter_bytes),
     )
 
 
-def _code_bytes(objects: Path, stem: str, section: str = ".text") -> int:
-    """Bytes of code in the object of a source file, in sections whose name starts so."""
+def _section_bytes(objects: Path, stem: str, sections: str) -> int:
+    """Bytes of the sections whose names match, in the object of a source file."""
     try:
         from elftools.elf.elffile import ELFFile
     except ImportError:
@@ -156,7 +158,7 @@ def _code_bytes(objects: Path, stem: str, section: str = ".text") -> int:
         return sum(
             int(found["sh_size"])
             for found in ELFFile(file).iter_sections()
-            if found.name.startswith(section)
+            if re.fullmatch(sections, found.name)
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,22 @@ def struct(kind: str, name: str, fields: Mapping[str, object]) -> str:
     """A constant struct; `fields` in the order of its declaration: C++17 has no designators."""
     body = "".join(f"    /* {field} */ {value},\n" for field, value in fields.items())
     return f"static const {kind} {name} = {{\n{body}}};\n"
+
+
+def function(comment: str, head: str, body: Sequence[str]) -> str:
+    """A function; its body's lines are indented by their braces."""
+    depth, lines = 1, []
+    for line in body:
+        depth -= line.startswith("}")
+        lines.append(line if line.startswith("#") else "    " * depth + line)
+        depth += line.endswith("{")
+    text = "\n".join(lines)
+    return f"/* {comment} */\n{head}\n{{\n{text}\n}}\n"
+
+
+def times(text: str, factor: int) -> str:
+    """`text`, a term of unsigned C, times `factor`."""
+    return text if factor == 1 else f"{text} * {factor}u"
 
 
 def shape(values: tuple[int, int, int]) -> str:

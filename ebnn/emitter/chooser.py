@@ -96,14 +96,15 @@ def _candidates(
         call, work, code = variant.call(site), variant.work(site), variant.code(site)
         fixed = round(cost.code_bytes[FIXED])
         own = round(predicted(cost.code_bytes, code)) - fixed
+        has_file = any(file.endswith(".c") for file in call.kernels)
         yield Candidate(
             variant.name,
             call,
             work,
             code,
             cycles=round(predicted(cost.cycles, work)),
-            shared_bytes=fixed if call.kernels else 0,
-            own_bytes=own if call.kernels else own + fixed,
+            shared_bytes=fixed if has_file else 0,
+            own_bytes=own if has_file else own + fixed,
         )
 
 

@@ -52,14 +52,14 @@ def _body(model: Model) -> list[str]:
     """The statements of an inference."""
     program, plan = model.program, model.program.plan
     spec = model.network.architecture.input
-    source = "in->words" if spec.kind == "bits" else "in->values"
+    source = "in->words" if spec.kind == "bits" else "&in->values[0][0][0]"
     body = ["int32_t *const scores = out == NULL ? NULL : out->scores;"]
     if plan.arena_bytes:
         body.append(f"{program.element} *const maps = arena->maps;")
     count = quantized_values(model.network)
     if count:
         scale = float(2.0**spec.fraction_bits).hex()
-        body.append(f"ebnn_quantize(&in->values[0][0][0], arena->quantized, {count}u, {scale}f);")
+        body.append(f"ebnn_quantize({source}, arena->quantized, {count}u, {scale}f);")
         source = "arena->quantized"
     elif not plan.arena_bytes:
         body.append("(void)arena;")
