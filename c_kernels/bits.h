@@ -17,10 +17,22 @@
 #else
 #define EBNN_WHOLE static __attribute__((noinline, noclone))
 #endif
+/* What was read from memory is read again behind this: kept in registers, it would take those that
+ * what comes next needs. */
+#define EBNN_FORGET() __asm__ volatile("" ::: "memory")
 #else
 #define EBNN_INLINE static inline
 #define EBNN_NOINLINE static
 #define EBNN_WHOLE static
+#define EBNN_FORGET() ((void)0)
+#endif
+
+/* The eight registers of M0 and M0+. */
+#if defined(__thumb__) && !defined(__thumb2__)
+#define EBNN_FEW_REGISTERS
+#define EBNN_FORGET_IF_FEW_REGISTERS() EBNN_FORGET()
+#else
+#define EBNN_FORGET_IF_FEW_REGISTERS() ((void)0)
 #endif
 
 static inline uint32_t ebnn_popcount(uint32_t v) {
@@ -80,6 +92,12 @@ EBNN_INLINE uint32_t ebnn_xor_popcount(const uint32_t *a, const uint32_t *b, uin
 /* Bit i of a dense map. */
 static inline uint32_t ebnn_dense_bit(const uint8_t *map, uint32_t i) {
     return ((uint32_t)map[i >> 3] >> (i & 7u)) & 1u;
+}
+
+/* `count` bits of a dense map from bit i on, 1..32, in words; above them may be anything. */
+EBNN_INLINE uint32_t ebnn_bits_at(const uint32_t *map, uint32_t i, uint32_t count) {
+    const uint32_t low = map[i >> 5], high = map[(i + count - 1u) >> 5];
+    return (low >> (i & 31u)) | (high << 1) << (~i & 31u);
 }
 
 /* An integer map's value at index i as it enters a sum. */

@@ -105,6 +105,10 @@ typedef struct {
 void ebnn_conv_planes(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t *out,
                       uint32_t *scratch);
 
+/* Bit i of word k becomes bit k of word i: of `count` words, 8, 16 or 32, whose bits are taken in
+ * so many runs of `count`. */
+void ebnn_transpose(uint32_t *words, uint32_t count);
+
 /* Binary convolution of integers. The taps of a window are cut into `chunks` runs of
  * `chunk_taps`, the last one shorter; each run's 2^n signed sums are tabulated once and shared by
  * all filters, for 2 * lanes positions of the pool window at once: a table entry has two words,

@@ -31,6 +31,11 @@ def pack_flips(layer: HiddenLayer) -> NDArray[np.uint32]:
     return pack_rows(np.where(layer.flip, 1, -1).astype(np.int8)[None, :]).ravel()
 
 
+def compiled_bytes(layer: HiddenLayer) -> int:
+    """Bytes of weights and thresholds that are code, as if they were arrays."""
+    return -(-layer.weight.size // 8) + 4 * len(layer.threshold)
+
+
 def total_bytes(*arrays: NDArray[Any]) -> int:
     return sum(values.nbytes for values in arrays)
 

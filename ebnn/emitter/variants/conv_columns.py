@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ebnn.architecture import fan_in
 from ebnn.emitter.program import Step
 from ebnn.emitter.variants.column_code import column_code
 from ebnn.emitter.variants.columns import columns_of
-from ebnn.emitter.variants.common import is_conv
+from ebnn.emitter.variants.common import compiled_bytes, is_conv
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
 
@@ -24,8 +23,6 @@ def _serves(site: Site[HiddenLayer]) -> bool:
 
 def _call(site: Site[HiddenLayer]) -> Step:
     layer, columns = site.layer, columns_of(site)
-    filters = layer.out_shape[0]
-    weight_bits = filters * fan_in(layer.block, layer.in_shape)
     return Step(
         title=str(layer.block),
         declarations=column_code(site.name, columns, layer),
@@ -34,7 +31,7 @@ def _call(site: Site[HiddenLayer]) -> Step:
         kernels=("columns.h",),
         region=site.name,
         scratch_bytes=4 * columns.scratch_words,
-        parameter_bytes=-(-weight_bits // 8) + 4 * filters,  # as arrays; here they are code
+        parameter_bytes=compiled_bytes(layer),
         block=site.index,
         layout=columns.layout,
     )

@@ -1,0 +1,29 @@
+"""C text of statements and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def braces(head: str, lines: Iterable[str]) -> list[str]:
+    """`lines` in braces behind `head`, which may be empty."""
+    indented = [f"    {line}" if line else "" for line in lines]
+    return [f"{head} {{" if head else "{", *indented, "}"]
+
+
+def function(what: str, name: str, parameters: Iterable[str], lines: Iterable[str]) -> str:
+    """A static function that stays one, with a comment."""
+    head = f"EBNN_WHOLE void {name}({', '.join(parameters)})"
+    return "\n".join([f"/* {what} */", *braces(head, lines)]) + "\n\n"
+
+
+def shifted(text: str, right: int) -> str:
+    """`text` shifted right, or left where `right` is negative."""
+    if right == 0:
+        return text
+    return f"{text} >> {right}" if right > 0 else f"{text} << {-right}"
+
+
+def plus(base: str, *terms: str) -> str:
+    """`base` and the terms that are not zero."""
+    return " + ".join([base, *(term for term in terms if term not in ("", "0", "0u"))])

@@ -1,0 +1,121 @@
+"""Convolutions of dense bits, 32 positions a word, weights compiled into C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebnn.emitter.c_text import array
+from ebnn.emitter.lanes.c_blocks import braces, function
+from ebnn.emitter.lanes.filters_c import filters_c, filters_call, operations_of
+from ebnn.emitter.lanes.packing import packed_layout
+from ebnn.emitter.lanes.plan import Plan, plan_of
+from ebnn.emitter.lanes.results_c import results_c, results_calls
+from ebnn.emitter.lanes.rows_c import rows_c, rows_call
+from ebnn.emitter.lanes.sums_c import sums_c, sums_call
+from ebnn.emitter.lanes.work import work_of
+from ebnn.emitter.layout import words_layout
+from ebnn.emitter.program import Step
+from ebnn.emitter.variants.common import compiled_bytes, is_conv, total_bytes
+from ebnn.emitter.variants.site import Site, Variant
+from ebnn.lowered import HiddenLayer
+
+_OPERATIONS_MAX = 8000  # of the filters, 3 to 4 bytes each
+
+
+def _plan(site: Site[HiddenLayer]) -> Plan | None:
+    return plan_of(site.name, site.layer, site.feeds_linear)
+
+
+def _serves(site: Site[HiddenLayer]) -> bool:
+    if not is_conv(site) or site.layout.c_name != "EBNN_DENSE":
+        return False
+    plan = _plan(site)
+    return plan is not None and _operations(plan) <= _OPERATIONS_MAX
+
+
+def _operations(plan: Plan) -> int:
+    return sum(operations_of(plan, filter_) for filter_ in range(plan.filters))
+
+
+def _call(site: Site[HiddenLayer]) -> Step:
+    plan = _plan(site)
+    assert plan is not None
+    name = plan.name
+    tables: dict[str, tuple[NDArray[Any], str]] = {}
+    if plan.borders.any:
+        classes = plan.borders.classes.astype(np.uint8)
+        tables["borders"] = plan.borders.words, "what lanes need less: [class][filter, bit]"
+        tables["classes"] = classes, "of the words before pooling: [strip][word]"
+    if plan.packed and plan.is_ragged:
+        tables["masks"] = np.array(plan.masks, np.uint32), "lanes in use: [strip][pooled word]"
+    declarations = "".join(
+        array(f"{name}_{table}", values, what) for table, (values, what) in tables.items()
+    )
+    declarations += rows_c(plan) + sums_c(plan)
+    declarations += "".join(filters_c(plan, group) for group in range(len(plan.groups)))
+    declarations += results_c(plan) + _conv(plan)
+    written = words_layout(site.layer.out_shape)
+    if plan.packed:
+        written = packed_layout(plan.lanes, plan.merge, plan.batches, plan.groups)
+    return Step(
+        title=str(site.layer.block),
+        declarations=declarations,
+        call=f"{name}_conv({{input}}, {{output}}, {{scratch}});",
+        output_bytes=written.map_bytes,
+        kernels=() if plan.packed else ("transpose.c",),
+        region=f"{name}_conv",
+        scratch_bytes=4 * plan.scratch_words,
+        parameter_bytes=compiled_bytes(site.layer)
+        + total_bytes(*(values for values, _ in tables.values())),
+        block=site.index,
+        layout=written,
+    )
+
+
+def _conv(plan: Plan) -> str:
+    """The function that calls the others, batch by batch."""
+    areas = ["rows", "planes", "reached", "merged"]
+    words = [plan.rows_words, plan.planes_words, plan.reached_words, plan.transposed_words]
+    lines = []
+    for area, count, start in zip(areas, words, np.cumsum([0, *words]).tolist(), strict=False):
+        if count:
+            lines.append(f"uint32_t *const {area} = scratch + {start};")
+    if plan.rows_in_place:
+        lines.append("const uint32_t *rows;")
+    length, band_rows = plan.batch_words, plan.lanes.band_rows
+    for strip in range(len(plan.lanes.strips)):
+        if length == band_rows:
+            lines += _batch(plan, strip, "", length)
+            continue
+        full = band_rows // length * length
+        head = f"for (uint32_t word = 0; word < {full}u; word += {length}u)"
+        lines += braces(head, _batch(plan, strip, "word", length))
+        if full < band_rows:
+            lines += _batch(plan, strip, f"{full}u", band_rows - full)
+    return function(
+        f"{plan.layer.block}, up to 32 positions at a time.",
+        f"{plan.name}_conv",
+        ["const uint32_t *in", "uint32_t *out", "uint32_t *scratch"],
+        lines,
+    )
+
+
+def _batch(plan: Plan, strip: int, first: str, count: int) -> list[str]:
+    lines = [rows_call(plan, strip, first, count), sums_call(plan, strip, first, count)]
+    for group in range(len(plan.groups)):
+        lines.append(filters_call(plan, group, count))
+        lines += results_calls(plan, group, strip, first, count)
+    return lines
+
+
+def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
+    plan = _plan(site)
+    assert plan is not None
+    return work_of(plan)
+
+
+CONV_DENSE = Variant("conv_dense", _serves, _call, _work)
