@@ -144,6 +144,28 @@ typedef struct {
     const uint32_t *flips;     /* [ceil(outputs / 32)] */
 } ebnn_fc_t;
 
+/* A fully connected layer on bits, 32 outputs at a time. Listed are the inputs that are +1 or those
+ * that are -1, whichever are fewer: never more than half of all, and made up to that. Takes the
+ * same time whatever the input. */
+enum { EBNN_LIST_CHUNK = 256, EBNN_LIST_SPARE = 32 };
+
+typedef struct {
+    uint16_t inputs;
+    uint16_t words;          /* of the input, at most 511 */
+    uint16_t groups;         /* of 32 outputs */
+    uint8_t planes;          /* of a count: at least 8, and enough for inputs / 2 */
+    const uint32_t *used;    /* [words]: 1 where an input's bit is */
+    const uint32_t *weights; /* [groups][32 * words + 1]: bit k of a word is output k's weight; of
+                                an input's word the highest bit comes first; the last one is 0 */
+    const uint32_t *limits;  /* [2][groups][planes + 1]: what a count must reach, bit-sliced; where
+                                the +1 and where the -1 are listed */
+    const uint32_t *flips;   /* [2][groups]: 1 where the sign falls */
+} ebnn_fc_lists_t;
+
+/* `scratch`: */
+void ebnn_fc_lists(const ebnn_fc_lists_t *layer, const uint32_t *in, uint32_t *out,
+                   uint32_t *scratch);
+
 /* score = multiplier * sum + offset, |score| <= 2^23. */
 typedef struct {
     ebnn_linear_t linear;
@@ -151,8 +173,11 @@ typedef struct {
     const int32_t *offsets;     /* [outputs] */
 } ebnn_head_t;
 
-/* Sum of input * weight for one output. */
-int32_t ebnn_linear_sum(const ebnn_linear_t *layer, const void *in, uint32_t output);
+enum { EBNN_SUMS_AT_ONCE = 32 };
+
+/* Sums of input * weight of `count` outputs from `output` on, at most EBNN_SUMS_AT_ONCE. */
+void ebnn_linear_sums(const ebnn_linear_t *layer, const void *in, uint32_t output, uint32_t count,
+                      int32_t *sums);
 void ebnn_fc(const ebnn_fc_t *layer, const void *in, uint32_t *out);
 /* Returns the class with the highest score, the lowest of equals; `scores` may be null. */
 int ebnn_head(const ebnn_head_t *layer, const void *in, int32_t *scores);

@@ -22,7 +22,7 @@ from ebnn.benchmarks import random_network
 from ebnn.emitter.cost_table import COSTS_FILE, FIXED, MEASURED_CORES
 from ebnn.emitter.goal import Goal
 from ebnn.emitter.layout import input_layout, words_layout
-from ebnn.emitter.variants import HEADS, HIDDEN
+from ebnn.emitter.variants import HEADS, HIDDEN, NAMES
 from ebnn.emitter.variants.site import Site
 from ebnn.emulation import EmulatedModel, Firmware
 from ebnn.files import write_whole
@@ -73,12 +73,11 @@ def measure(
 
     Builds in `folder`. `on_progress` is told each variant and core when it begins.
     """
-    names = [variant.name for variant in (*HIDDEN, *HEADS)]
     for name in variants:
-        if name not in names:
-            raise UserError(f"no variant is called {name!r}: choose one of {', '.join(names)}")
+        if name not in NAMES:
+            raise UserError(f"no variant is called {name!r}: choose one of {', '.join(NAMES)}")
     costs: dict[str, dict[str, Any]] = {}
-    for name in variants or names:
+    for name in variants or NAMES:
         trials = list(trials_of(name, MEASUREMENTS))
         for core in MEASURED_CORES:
             on_progress(name, core)

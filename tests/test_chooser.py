@@ -17,11 +17,10 @@ from ebnn.emitter.cost_table import MEASURED_CORES, cost_of, predicted
 from ebnn.emitter.fast import fast_program
 from ebnn.emitter.goal import Goal
 from ebnn.emitter.program import Program
-from ebnn.emitter.variants import HEADS, HIDDEN
+from ebnn.emitter.variants import NAMES
 from ebnn.lowered import LoweredNetwork, lower
 
 SPEC = InputSpec(1, 20, 20)
-NAMES = [variant.name for variant in (*HIDDEN, *HEADS)]
 
 
 def network(text: str = DEMO_ARCHITECTURE, seed: int = 1) -> LoweredNetwork:

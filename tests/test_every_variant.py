@@ -17,10 +17,9 @@ from ebnn.architecture import Architecture, InputSpec, parse
 from ebnn.cost_measurement import trials_of
 from ebnn.emitter.fast import fast_program
 from ebnn.emitter.goal import Goal
-from ebnn.emitter.variants import HEADS, HIDDEN
+from ebnn.emitter.variants import NAMES
 from ebnn.lowered import LoweredNetwork, lower
 
-NAMES = [variant.name for variant in (*HIDDEN, *HEADS)]
 BOARDS = ("generic-m4f", "generic-m0plus", "generic-m3")
 
 

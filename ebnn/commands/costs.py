@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.table import Table
 
     from ebnn.emitter.cost_table import MEASURED_CORES, cost_of, forget_costs
-    from ebnn.emitter.variants import HEADS, HIDDEN
+    from ebnn.emitter.variants import NAMES
 
     if args.update:
         from ebnn.cost_measurement import measure, update
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
                 )
             )
         forget_costs()
-    names = args.variant or [variant.name for variant in (*HIDDEN, *HEADS)]
+    names = args.variant or NAMES
     rows = [(name, core, cost_of(name, core)) for name in names for core in MEASURED_CORES]
     if args.json:
         facts = [
