@@ -191,6 +191,15 @@ EBNN_INLINE uint32_t ebnn_xor_popcount(const uint32_t *x, const uint32_t *w, uin
     return ebnn_sum_bytes(ones) + 16u * count;
 }
 
+/* The class of a row or column from how many come before it: the first `edge` hang over the map
+ * each in a way of its own, the `middle` after them are alike, then each is by itself again. */
+static inline uint32_t ebnn_edge_class(uint32_t position, uint32_t edge, uint32_t middle) {
+    if (position < edge) {
+        return position;
+    }
+    return position < edge + middle ? edge : position - middle + 1u;
+}
+
 /* Bit i of a dense map. */
 static inline uint32_t ebnn_dense_bit(const uint8_t *map, uint32_t i) {
     return ((uint32_t)map[i >> 3] >> (i & 7u)) & 1u;

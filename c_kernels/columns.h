@@ -24,7 +24,8 @@
 #define EBNN_SETTLE(value) ((void)0)
 #endif
 
-/* Wide instructions that are not on a word cost a cycle behind a load: NOP takes at most as much. */
+/* Wide instructions that are not on a word cost a cycle behind a load: NOP takes at most as much.
+ */
 #if defined(__thumb2__)
 #define EBNN_ALIGN() __asm__ volatile(".p2align 2")
 #else

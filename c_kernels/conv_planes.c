@@ -1,41 +1,22 @@
 #include "bits.h"
+#include "count_planes.h"
+#include "counters.h"
 #include "ebnn_kernels.h"
 
-/* Lanes are pooled positions: bit s * pitch + x of a word belongs to column x of the s-th of the
- * rows under way. A plane is one channel's bits, at one place of the window, of all lanes. A
- * filter's sum at a position of the pool window follows from how many ones of the map, |a|, lie in
- * its window, and how many of those meet a weight +1, A = |w & a|:
+/* Lanes are positions of the convolution, before pooling. The map's rows, `pitch` lanes apart, are
+ * one long row of bits; a span is 32 of them in a row, and what is computed of it are the positions
+ * of its first 33 - shifts lanes. A plane is one channel's bits in a span, `kernel_height` spans
+ * (of each phase of the stride) are there at once. The tap in kernel column kx has its plane
+ * kx / stride lanes further up than the sum that it belongs to: rather than the planes, the counts
+ * are turned, so the taps are listed by that shift.
+ *
+ * A filter's sum follows from how many ones of the map, |a|, lie in its window, and how many of
+ * those meet a weight +1, A = |w & a|:
  *     sum = 4 A + n - 2 |w| - 2 |a|   (n products, |w| weights +1)
- * so only planes where the weight is +1 are counted, and |a| once for all filters. What is counted
- * depends on the weights alone, and so does the time. */
-enum { TREE_TAPS = 16, PLANES = EBNN_COUNT_PLANES, INVERTED = 0x8000 };
-
-typedef struct {
-    uint32_t ones, twos, fours, eights;
-    uint32_t *carry; /* where the next carry goes; each is worth 16 */
-} counter;
-
-/* The planes above a counter's. */
-typedef struct {
-    uint32_t bit4, bit5, bit6, bit7, bit8, bit9, bit10;
-} upper_planes;
-
-/* Where one position of the pool window finds its planes: those of the kernel's first columns as
- * they are, those of the others one lane further up. */
-typedef struct {
-    uintptr_t plain, shifted;
-    uint32_t plain_columns, kernel_width;
-    const uint32_t *map_ones; /* |a|, in planes */
-    uint32_t *carries;        /* to be filled */
-} view;
-
-/* acc + a + b = 2 * high + acc, in each bit. */
-#define ADD_TWO(high, acc, a, b) EBNN_FULL_ADD(high, acc, acc, a, b)
-
-/* A view's base can lie outside the scratch, so it is a number; a tap's byte offset leads back. */
-EBNN_INLINE uint32_t plane_at(uintptr_t base, uint32_t offset, uint32_t shift) {
-    return *(const uint32_t *)(base + offset) >> shift;
-}
+ * so only planes where the weight is +1 are counted, and |a| once for all filters. Bits outside the
+ * map are 0, as if -1; what they add to the sum is put right in the margin that it is compared
+ * with. What is counted depends on the weights alone, and so does the time. */
+enum { PLANES = EBNN_COUNT_PLANES, BLOCK_PLANES = EBNN_BLOCK_PLANES };
 
 /* Exchange the bits of `a` under mask << j with those of `b` under mask. */
 #define SWAP_BITS(a, b, j, mask)                                                                   \
@@ -44,179 +25,6 @@ EBNN_INLINE uint32_t plane_at(uintptr_t base, uint32_t offset, uint32_t shift) {
         (b) ^= swapped_;                                                                           \
         (a) ^= swapped_ << (j);                                                                    \
     } while (0)
-
-#define ADD_TAPS(high, i)                                                                          \
-    do {                                                                                           \
-        const uint32_t first_ = taps[i], second_ = taps[(i) + 1];                                  \
-        const uint32_t plane1_ = plane_at(base, first_, shift);                                    \
-        const uint32_t plane2_ = plane_at(base, second_, shift);                                   \
-        ADD_TWO(high, ones, plane1_, plane2_);                                                     \
-    } while (0)
-
-/* Count the planes of `count` taps, at least 1, in trees of 16; the first tree has what is left
- * over, and is entered where absent taps would have left zeros. */
-EBNN_INLINE void count_taps(const uint16_t *taps, uint32_t count, uintptr_t base, uint32_t shift,
-                            counter *counts) {
-    uint32_t *carry = counts->carry;
-    uint32_t ones = counts->ones, twos = counts->twos, fours = counts->fours;
-    uint32_t eights = counts->eights;
-    uint32_t two_a = 0, two_b = 0, four_a = 0, four_b = 0, eight_a = 0, eight_b = 0;
-    const uint16_t *const end = taps + count;
-    const uint32_t first = ((count - 1u) & (TREE_TAPS - 1u)) + 1u;
-    if (first & 1u) {
-        const uint32_t plane = plane_at(base, *taps++, shift);
-        two_a = ones & plane;
-        ones ^= plane;
-    }
-    taps -= TREE_TAPS - (first & ~1u); /* never before the lists: they start with 16 spare ones */
-    switch (first >> 1) {
-        do {
-        case 8:
-            ADD_TAPS(two_a, 0);
-            /* fall through */
-        case 7:
-            ADD_TAPS(two_b, 2);
-            /* fall through */
-        case 6:
-            ADD_TWO(four_a, twos, two_a, two_b);
-            ADD_TAPS(two_a, 4);
-            /* fall through */
-        case 5:
-            ADD_TAPS(two_b, 6);
-            /* fall through */
-        case 4:
-            ADD_TWO(four_b, twos, two_a, two_b);
-            ADD_TWO(eight_a, fours, four_a, four_b);
-            ADD_TAPS(two_a, 8);
-            /* fall through */
-        case 3:
-            ADD_TAPS(two_b, 10);
-            /* fall through */
-        case 2:
-            ADD_TWO(four_a, twos, two_a, two_b);
-            ADD_TAPS(two_a, 12);
-            /* fall through */
-        case 1:
-            ADD_TAPS(two_b, 14);
-            /* fall through */
-        default:
-            ADD_TWO(four_b, twos, two_a, two_b);
-            ADD_TWO(eight_b, fours, four_a, four_b);
-            ADD_TWO(*carry, eights, eight_a, eight_b);
-            ++carry;
-            taps += TREE_TAPS;
-        } while (taps != end);
-    }
-    counts->ones = ones;
-    counts->twos = twos;
-    counts->fours = fours;
-    counts->eights = eights;
-    counts->carry = carry;
-}
-
-/* Count one part of the lists: ends of its columns, then taps. */
-EBNN_INLINE void count_part(const uint16_t *part, const view *seen, counter *counts) {
-    const uint32_t plain = part[seen->plain_columns];
-    const uint32_t shifted = part[seen->kernel_width] - plain;
-    part += seen->kernel_width + 1u;
-    if (plain != 0) {
-        count_taps(part, plain, seen->plain, 0, counts);
-    }
-    if (shifted != 0) {
-        count_taps(part + plain, shifted, seen->shifted, 1, counts);
-    }
-}
-
-EBNN_NOINLINE void count_shared(const uint16_t *part, const view *seen, counter *counts) {
-    count_part(part, seen, counts);
-}
-
-/* Bit `i` of `value` in every lane. */
-EBNN_INLINE uint32_t in_all_lanes(int32_t value, uint32_t i) {
-    return 0u - (((uint32_t)value >> i) & 1u);
-}
-
-/* Add a number below 16, the same in all lanes. */
-EBNN_INLINE void add_start(counter *counts, int32_t start) {
-    const uint32_t bit0 = in_all_lanes(start, 0), bit1 = in_all_lanes(start, 1);
-    const uint32_t bit2 = in_all_lanes(start, 2), bit3 = in_all_lanes(start, 3);
-    uint32_t carry = counts->ones & bit0;
-    counts->ones ^= bit0;
-    ADD_TWO(carry, counts->twos, bit1, carry);
-    ADD_TWO(carry, counts->fours, bit2, carry);
-    ADD_TWO(*counts->carry, counts->eights, bit3, carry);
-    ++counts->carry;
-}
-
-/* Add up the carries from `carry` to `end`, and `start` without its low 4 bits; the top two planes
- * only if `is_wide`. */
-EBNN_INLINE upper_planes add_carries(uint32_t *carry, uint32_t *end, int32_t start, int is_wide) {
-    upper_planes sum = {in_all_lanes(start, 4), in_all_lanes(start, 5), in_all_lanes(start, 6),
-                        in_all_lanes(start, 7), in_all_lanes(start, 8), in_all_lanes(start, 9),
-                        in_all_lanes(start, 10)};
-    end[0] = end[1] = end[2] = 0;
-    do {
-        uint32_t two_a, two_b, bit6, bit7, bit8, bit9;
-        ADD_TWO(two_a, sum.bit4, carry[0], carry[1]);
-        ADD_TWO(two_b, sum.bit4, carry[2], carry[3]);
-        ADD_TWO(bit6, sum.bit5, two_a, two_b);
-        bit7 = sum.bit6 & bit6;
-        sum.bit6 ^= bit6;
-        bit8 = sum.bit7 & bit7;
-        sum.bit7 ^= bit7;
-        bit9 = sum.bit8 & bit8;
-        sum.bit8 ^= bit8;
-        if (is_wide) {
-            sum.bit10 ^= sum.bit9 & bit9;
-            sum.bit9 ^= bit9;
-        }
-        carry += 4;
-    } while (carry < end);
-    return sum;
-}
-
-/* Lanes where a filter's sum reaches its threshold, 2 A - |a| + margin >= 0, given what it shares
- * with another. The difference is as far from 0 as products / 2 + 1 at most: its sign is right
- * modulo 2^9 up to 509 products, and modulo 2^PLANES if `is_wide`. */
-EBNN_INLINE uint32_t reached(const uint16_t *list, const view *seen, const counter *shared,
-                             int is_wide) {
-    const int32_t margin = (int16_t)list[1];
-    counter counts = *shared;
-    add_start(&counts, margin >> 1);
-    count_part(list + 2, seen, &counts);
-    const upper_planes upper = add_carries(seen->carries, counts.carry, margin >> 1, is_wide);
-    const uint32_t *const map_ones = seen->map_ones;
-    /* 2 X + 1 >= |a| is X >= |a| / 2 rounded down, 2 X >= |a| is rounded up. */
-    uint32_t borrow = map_ones[0] & ~in_all_lanes(margin, 0);
-#define SUBTRACT(i, plane)                                                                         \
-    do {                                                                                           \
-        const uint32_t half_ = map_ones[(i) + 1];                                                  \
-        borrow ^= ((plane) ^ half_) & (half_ ^ borrow);                                            \
-    } while (0)
-    SUBTRACT(0, counts.ones);
-    SUBTRACT(1, counts.twos);
-    SUBTRACT(2, counts.fours);
-    SUBTRACT(3, counts.eights);
-    SUBTRACT(4, upper.bit4);
-    SUBTRACT(5, upper.bit5);
-    SUBTRACT(6, upper.bit6);
-    SUBTRACT(7, upper.bit7);
-    if (!is_wide) {
-        return ~(upper.bit8 ^ map_ones[9] ^ borrow);
-    }
-    SUBTRACT(8, upper.bit8);
-    SUBTRACT(9, upper.bit9);
-    return ~(upper.bit10 ^ map_ones[PLANES] ^ borrow);
-}
-
-EBNN_NOINLINE uint32_t reached_narrow(const uint16_t *list, const view *seen,
-                                      const counter *shared) {
-    return reached(list, seen, shared, 0);
-}
-
-EBNN_NOINLINE uint32_t reached_wide(const uint16_t *list, const view *seen, const counter *shared) {
-    return reached(list, seen, shared, 1);
-}
 
 /* Bit i of word k becomes bit k of word i. */
 EBNN_NOINLINE void transpose(uint32_t *words) {
@@ -249,126 +57,221 @@ EBNN_NOINLINE void transpose(uint32_t *words) {
     }
 }
 
-/* The planes of all channels, at row `row` of the map and every stride-th column from `column`,
- * for `rows` rows of lanes. */
-EBNN_NOINLINE void gather(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t row,
-                          uint32_t column, uint32_t rows, uint32_t *planes) {
+/* Where 32 planes of a span lie: group (phase * kernel_height + ky) * channel words + word. */
+static uint32_t *group_at(uint32_t *planes, uint32_t group) {
+    return planes + 32u * group + group / (BLOCK_PLANES / 32u) + 1u;
+}
+
+/* What the lanes of a span see, from lane column `x` on: of map row `row`, which can lie outside,
+ * and those a stride further down, every stride-th pixel from `phase` - padding; of these one word
+ * of `words`. */
+EBNN_NOINLINE void gather(const ebnn_conv_planes_t *layer, const uint32_t *in, int32_t row,
+                          uint32_t x, uint32_t phase, uint32_t words, uint32_t *planes) {
+    const ebnn_window_t *w = &layer->window;
+    const uint32_t step = w->stride * words;
+    /* Lanes of a row at and past the map's end. */
+    const uint32_t inside_end = layer->inside + (phase < layer->inside_phases ? 1u : 0u);
+    for (uint32_t left = 32; left != 0; row += w->stride, x = 0) {
+        uint32_t lanes = layer->pitch - x < left ? layer->pitch - x : left;
+        uint32_t outside = lanes;
+        left -= lanes;
+        if (row >= 0 && row < w->in.height && x < inside_end) {
+            int32_t column = (int32_t)(x * w->stride + phase) - w->padding;
+            uint32_t inside = inside_end - x < lanes ? inside_end - x : lanes;
+            outside = lanes - inside;
+            for (; column < 0 && inside != 0; --inside) {
+                *planes++ = 0;
+                column += w->stride;
+            }
+            uint32_t at = (uint32_t)(row * w->in.width + column) * words;
+            for (; inside != 0; --inside) {
+                *planes++ = in[at];
+                at += step;
+            }
+        }
+        for (; outside != 0; --outside) {
+            *planes++ = 0;
+        }
+    }
+    transpose(planes - 32);
+}
+
+/* All planes of the span from lane (y, x) on. Those of kernel row `known` and the rows after it are
+ * there, but as the first ones. */
+static void gather_span(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t y, uint32_t x,
+                        uint32_t known, uint32_t *planes) {
     const ebnn_window_t *w = &layer->window;
     const uint32_t words = ((uint32_t)w->in.channels + 31u) / 32u;
-    const uint32_t step = w->pool_stride * words;
-    for (uint32_t word = 0; word < words; ++word, planes += 32) {
-        uint32_t *lane = planes;
-        for (uint32_t s = 0; s < rows; ++s) {
-            const uint32_t first = (row + s * w->pool_stride) * w->in.width + column;
-            const uint32_t *from = in + first * words + word;
-            uint32_t x = 0;
-            for (uint32_t at = column; x < layer->pitch && at < w->in.width; ++x) {
-                *lane++ = *from;
-                from += step;
-                at += w->pool_stride;
-            }
-            for (; x < layer->pitch; ++x) {
-                *lane++ = 0;
+    uint32_t group = 0;
+    for (uint32_t phase = 0; phase < layer->phases; ++phase) {
+        for (uint32_t ky = 0; ky < w->kernel_height; ++ky) {
+            const int32_t row = (int32_t)(y * w->stride + ky) - w->padding;
+            for (uint32_t word = 0; word < words; ++word, ++group) {
+                uint32_t *const to = group_at(planes, group);
+                if (known + ky < w->kernel_height) {
+                    const uint32_t *const from = group_at(planes, group + known * words);
+                    for (uint32_t i = 0; i < 32; ++i) {
+                        to[i] = from[i];
+                    }
+                } else {
+                    gather(layer, in + word, row, x, phase, words, to);
+                }
             }
         }
-        while (lane != planes + 32) {
-            *lane++ = 0;
-        }
-        transpose(planes);
     }
 }
 
-/* All planes of the window from map row `row` on; `follows`: those in `planes` are of the row
- * before, and all but the last row move up. */
-EBNN_NOINLINE void gather_rows(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t row,
-                               uint32_t rows, int follows, uint32_t *planes) {
+/* Count the ones of `groups` groups of planes, from `group` on. */
+EBNN_NOINLINE void count_ones(uint32_t *planes, uint32_t group, uint32_t groups, uint32_t *ones) {
+    uint32_t bit0 = 0, bit1 = 0, bit2 = 0, bit3 = 0;
+    for (uint32_t i = 4; i < PLANES; ++i) {
+        ones[i] = 0;
+    }
+    for (; groups != 0; --groups, ++group) {
+        const uint32_t *plane = group_at(planes, group);
+        for (const uint32_t *const end = plane + 32; plane != end; plane += 16) {
+            uint32_t x1 = plane[0], y1 = plane[1], x2 = plane[2], y2 = plane[3];
+            EBNN_ADD_FOUR(bit0, x1, y1, x2, y2);
+            EBNN_ADD_FIRST(bit1, x2, x1);
+            uint32_t x3 = plane[4], y3 = plane[5], x4 = plane[6], y4 = plane[7];
+            EBNN_ADD_FOUR(bit0, x3, y3, x4, y4);
+            EBNN_ADD_SECOND(bit1, x2, x4, x3);
+            EBNN_ADD_FIRST(bit2, x4, x2);
+            x1 = plane[8], y1 = plane[9], x2 = plane[10], y2 = plane[11];
+            EBNN_ADD_FOUR(bit0, x1, y1, x2, y2);
+            EBNN_ADD_FIRST(bit1, x2, x1);
+            x3 = plane[12], y3 = plane[13];
+            uint32_t x5 = plane[14], y5 = plane[15];
+            EBNN_ADD_FOUR(bit0, x3, y3, x5, y5);
+            EBNN_ADD_SECOND(bit1, x2, x5, x3);
+            EBNN_ADD_SECOND(bit2, x4, x5, x2);
+            EBNN_ADD(bit3, x5, x4);
+            for (uint32_t i = 4; i < PLANES; ++i) {
+                EBNN_ADD_HALF(ones[i], x5);
+            }
+        }
+    }
+    ones[0] = bit0;
+    ones[1] = bit1;
+    ones[2] = bit2;
+    ones[3] = bit3;
+}
+
+/* -ceil(|a| / 2) and the lowest bit of |a|, at lanes shifts - 1 further up. `ones`: scratch. */
+EBNN_NOINLINE void count_window(const ebnn_conv_planes_t *layer, uint32_t *planes, uint32_t *start,
+                                uint32_t *ones) {
     const ebnn_window_t *w = &layer->window;
-    const uint32_t row_words = ((uint32_t)w->in.channels + 31u) / 32u * 32u;
-    for (uint32_t column = 0; column < layer->columns; ++column) {
-        uint32_t ky = 0;
-        for (; follows && ky + 1u < w->kernel_height; ++ky, planes += row_words) {
-            for (uint32_t i = 0; i < row_words; ++i) {
-                planes[i] = planes[i + row_words];
-            }
-        }
-        for (; ky < w->kernel_height; ++ky, planes += row_words) {
-            gather(layer, in, row + ky, column, rows, planes);
-        }
-    }
-}
-
-/* Count the ones in each column of the window that is in scratch: planes of [column]. */
-EBNN_NOINLINE void count_columns(const ebnn_conv_planes_t *layer, const uint32_t *planes,
-                                 uint32_t column_words, uint32_t *column_ones, uint32_t *carry) {
-    view seen = {(uintptr_t)planes, 0, 1, 1, 0, 0};
-    for (uint32_t column = 0; column < layer->columns; ++column, column_ones += PLANES) {
-        counter counts = {0, 0, 0, 0, carry};
-        count_shared(layer->all_taps, &seen, &counts);
-        const upper_planes upper = add_carries(carry, counts.carry, 0, 1);
-        column_ones[0] = counts.ones;
-        column_ones[1] = counts.twos;
-        column_ones[2] = counts.fours;
-        column_ones[3] = counts.eights;
-        column_ones[4] = upper.bit4;
-        column_ones[5] = upper.bit5;
-        column_ones[6] = upper.bit6;
-        column_ones[7] = upper.bit7;
-        column_ones[8] = upper.bit8;
-        column_ones[9] = upper.bit9;
-        column_ones[10] = upper.bit10;
-        seen.plain += column_words * sizeof *planes;
-    }
-}
-
-/* |a| in bit planes, of the window at column `left` of the pool window. */
-EBNN_NOINLINE void count_window(const ebnn_conv_planes_t *layer, const uint32_t *column_ones,
-                                uint32_t left, uint32_t *map_ones) {
-    const ebnn_window_t *w = &layer->window;
+    const uint32_t groups = ((uint32_t)w->in.channels + 31u) / 32u * w->kernel_height;
     for (uint32_t i = 0; i <= PLANES; ++i) {
-        map_ones[i] = 0;
+        start[i] = 0;
     }
-    for (uint32_t column = left; column < left + w->kernel_width; ++column) {
-        const uint32_t shift = column >= layer->columns;
-        const uint32_t *from = column_ones + (shift ? column - w->pool_stride : column) * PLANES;
-        uint32_t carry = 0;
-        for (uint32_t i = 0; i < PLANES; ++i) {
-            const uint32_t plane = from[i] >> shift;
-            EBNN_FULL_ADD(carry, map_ones[i], map_ones[i], plane, carry);
-        }
-        map_ones[PLANES] ^= carry;
-    }
-}
-
-/* All filters at one position of the pool window, into `pooled`. */
-EBNN_NOINLINE void add_position(const ebnn_conv_planes_t *layer, const view *seen,
-                                uint32_t *pooled) {
-    const uint32_t kernel_width = seen->kernel_width;
-    const uint16_t *list = layer->lists;
-    for (uint32_t left = layer->window.out.channels; left != 0;) {
-        counter shared = {0, 0, 0, 0, seen->carries};
-        count_shared(list, seen, &shared);
-        list += list[kernel_width] + kernel_width + 1u;
-        for (uint32_t i = left < 2 ? 1 : 2; i != 0; --i, --left) {
-            const uint32_t filter = list[0];
-            const uint32_t lanes = layer->is_wide ? reached_wide(list, seen, &shared)
-                                                  : reached_narrow(list, seen, &shared);
-            pooled[filter & (INVERTED - 1u)] |= filter & INVERTED ? ~lanes : lanes;
-            list += 2u + list[2 + kernel_width] + kernel_width + 1u;
+    for (uint32_t phase = 0; phase < layer->phases; ++phase) {
+        count_ones(planes, phase * groups, groups, ones);
+        uint32_t up = layer->shifts;
+        for (uint32_t kx = phase; kx < w->kernel_width; kx += w->stride) {
+            uint32_t carry = 0;
+            --up;
+            for (uint32_t i = 0; i < PLANES; ++i) {
+                uint32_t high = ones[i] << up;
+                const uint32_t low = high ^ carry;
+                EBNN_ADD(start[i], high, low);
+                carry = high;
+            }
         }
     }
+    /* |a| at most 2^PLANES - 1: the carries out are 0. */
+    const uint32_t lowest = start[0];
+    uint32_t carry = ~lowest;
+    for (uint32_t i = 0; i < PLANES; ++i) {
+        const uint32_t inverted = i + 1 < PLANES ? ~start[i + 1] : ~0u;
+        start[i] = inverted ^ carry;
+        carry &= inverted;
+    }
+    start[PLANES] = lowest;
 }
 
-/* Turn 32 filters' lanes into the words of `rows` rows of the map. */
-EBNN_NOINLINE void write_rows(const ebnn_conv_planes_t *layer, uint32_t group, uint32_t rows,
-                              uint32_t *pooled, uint32_t *out) {
+/* The classes of lanes that the span from (y, x) on has, at lanes shifts - 1 further up. */
+EBNN_NOINLINE ebnn_lane_class_t *find_classes(const ebnn_conv_planes_t *layer, uint32_t y,
+                                              uint32_t x, ebnn_lane_class_t *classes) {
+    ebnn_lane_class_t *end = classes;
+    for (uint32_t lane = layer->shifts - 1u; lane < 32 && y < layer->rows;) {
+        /* A run of positions alike, as far as there are lanes. */
+        uint32_t run = x == layer->edge ? layer->middle_columns : 1u;
+        if (x > layer->edge && x < layer->edge + layer->middle_columns) {
+            run = layer->edge + layer->middle_columns - x;
+        }
+        run = run < 32u - lane ? run : 32u - lane;
+        const uint32_t margin =
+            ebnn_edge_class(y, layer->edge, layer->middle_rows) * layer->column_classes +
+            ebnn_edge_class(x, layer->edge, layer->middle_columns);
+        ebnn_lane_class_t *found = classes;
+        while (found != end && found->margin != margin) {
+            ++found;
+        }
+        if (found == end) {
+            found->margin = margin;
+            found->lanes = 0;
+            ++end;
+        }
+        found->lanes |= (~0u >> (32u - run)) << lane;
+        lane += run;
+        x += run;
+        if (x >= layer->columns) {
+            lane += layer->pitch - x;
+            x = 0;
+            ++y;
+        }
+    }
+    classes[0].lanes = ~0u; /* those of no position as well */
+    return end;
+}
+
+/* The filters of a group, from `list` on, into `pair`'s lanes. Returns the list's end. */
+static const uint8_t *count_filters(const uint8_t *list, uint32_t filters, ebnn_pair_t *pair) {
+    for (uint32_t i = filters; i < 32; ++i) {
+        pair->lanes[i] = 0;
+    }
+    while (filters != 0) {
+        const uint32_t both = filters < 2 ? 1 : 2;
+        pair->filters = both;
+        list = ebnn_count_pair(list, pair);
+        filters -= both;
+    }
+    return list;
+}
+
+/* Put 32 filters at `count` positions of row `y`, from column `x` on, into the pooled map. */
+EBNN_NOINLINE void pool_row(const ebnn_conv_planes_t *layer, uint32_t y, uint32_t x, uint32_t count,
+                            const uint32_t *positions, uint32_t *out) {
     const ebnn_window_t *w = &layer->window;
     const uint32_t groups = ((uint32_t)w->out.channels + 31u) / 32u;
-    transpose(pooled);
-    out += group;
-    for (uint32_t s = 0; s < rows; ++s, pooled += layer->pitch) {
-        for (uint32_t x = 0; x < w->out.width; ++x, out += groups) {
-            *out = pooled[x] ^ layer->flips[group];
+    const uint32_t stride = w->pool_stride;
+    for (uint32_t row = 0, top = 0; row < w->out.height && top <= y; ++row, top += stride) {
+        if (y >= top + w->pool) {
+            continue;
         }
+        for (uint32_t px = 0; px < w->pool; ++px) {
+            uint32_t column = 0, at = px;
+            for (; at < x; at += stride) {
+                ++column;
+            }
+            uint32_t *to = out + (row * w->out.width + column) * groups;
+            for (; at < x + count && column < w->out.width; at += stride, ++column) {
+                *to |= positions[at - x];
+                to += groups;
+            }
+        }
+    }
+}
+
+/* Put 32 filters at the positions of a span, from (y, x) on, into the pooled map. */
+static void pool_span(const ebnn_conv_planes_t *layer, uint32_t y, uint32_t x,
+                      const uint32_t *positions, uint32_t *out) {
+    for (uint32_t left = 33u - layer->shifts; left != 0 && y < layer->rows; x = 0, ++y) {
+        const uint32_t lanes = layer->pitch - x < left ? layer->pitch - x : left;
+        pool_row(layer, y, x, lanes, positions, out);
+        positions += lanes;
+        left -= lanes;
     }
 }
 
@@ -376,36 +279,52 @@ void ebnn_conv_planes(const ebnn_conv_planes_t *layer, const uint32_t *in, uint3
                       uint32_t *scratch) {
     const ebnn_window_t *w = &layer->window;
     const uint32_t groups = ((uint32_t)w->out.channels + 31u) / 32u;
-    const uint32_t row_words = ((uint32_t)w->in.channels + 31u) / 32u * 32u;
-    const uint32_t column_words = w->kernel_height * row_words;
+    const uint32_t plane_groups =
+        ((uint32_t)w->in.channels + 31u) / 32u * w->kernel_height * layer->phases;
+    const uint32_t blocks = (plane_groups + BLOCK_PLANES / 32u - 1u) / (BLOCK_PLANES / 32u);
+    const uint32_t pixels = (uint32_t)w->out.height * w->out.width;
     uint32_t *const planes = scratch;
-    uint32_t *const pooled = planes + layer->columns * column_words;
-    uint32_t *const column_ones = pooled + 32u * groups;
-    uint32_t *const map_ones = column_ones + layer->columns * PLANES;
-    uint32_t *const carry = map_ones + PLANES + 1;
-    for (uint32_t top = 0; top < w->out.height; top += layer->rows) {
-        const uint32_t rows_left = w->out.height - top;
-        const uint32_t rows = rows_left < layer->rows ? rows_left : layer->rows;
-        for (uint32_t i = 0; i < 32u * groups; ++i) {
-            pooled[i] = 0;
+    uint32_t *const lanes = planes + 32u * plane_groups + blocks;
+    uint32_t *const start = lanes + 32;
+    ebnn_lane_class_t *const classes = (ebnn_lane_class_t *)(void *)(start + PLANES + 1);
+    uint32_t *const carries = (uint32_t *)(void *)(classes + layer->span_classes);
+    for (uint32_t block = 0; block < blocks; ++block) {
+        planes[block * EBNN_BLOCK_WORDS] = 0;
+    }
+    for (uint32_t i = 0; i < pixels * groups; ++i) {
+        out[i] = 0;
+    }
+    for (uint32_t y = 0, x = 0, known = w->kernel_height; y < layer->rows;) {
+        ebnn_pair_t pair;
+        gather_span(layer, in, y, x, known, planes);
+        count_window(layer, planes, start, lanes);
+        pair.start = start;
+        pair.rounding = start[PLANES];
+        pair.carries = carries;
+        pair.planes = planes;
+        pair.lanes = lanes;
+        pair.margins = layer->margins;
+        pair.margin_bytes = (uint32_t)(layer->margin_count * sizeof *layer->margins);
+        pair.classes = classes;
+        pair.classes_end = find_classes(layer, y, x, classes);
+        const uint8_t *list = layer->lists;
+        for (uint32_t group = 0, left = w->out.channels; group < groups; ++group, left -= 32) {
+            list = count_filters(list, left < 32 ? left : 32, &pair);
+            transpose(lanes);
+            pool_span(layer, y, x, lanes + layer->shifts - 1u, out + group);
         }
-        for (uint32_t py = 0; py < w->pool; ++py) {
-            gather_rows(layer, in, top * w->pool_stride + py, rows, py != 0, planes);
-            count_columns(layer, planes, column_words, column_ones, carry);
-            for (uint32_t px = 0; px < w->pool; ++px) {
-                const uintptr_t column_bytes = column_words * sizeof *planes;
-                const uint32_t plain = layer->columns > px ? layer->columns - px : 0;
-                view seen = {0, 0, 0, w->kernel_width, map_ones, carry};
-                seen.plain = (uintptr_t)planes + px * column_bytes;
-                seen.shifted = seen.plain - w->pool_stride * column_bytes;
-                seen.plain_columns = plain < w->kernel_width ? plain : w->kernel_width;
-                count_window(layer, column_ones, px, map_ones);
-                add_position(layer, &seen, pooled);
-            }
+        const uint32_t before_y = y, before_x = x;
+        for (x += 33u - layer->shifts; x >= layer->pitch; x -= layer->pitch) {
+            ++y;
         }
-        for (uint32_t group = 0; group < groups; ++group) {
-            write_rows(layer, group, rows, pooled + 32u * group, out);
+        if (x >= layer->columns) {
+            x = 0;
+            ++y;
         }
-        out += rows * w->out.width * groups;
+        known = x == before_x ? (y - before_y) * w->stride : w->kernel_height;
+    }
+    for (uint32_t i = 0, group = 0; i < pixels * groups; ++i) {
+        out[i] ^= layer->flips[group];
+        group = group + 1u == groups ? 0 : group + 1u;
     }
 }

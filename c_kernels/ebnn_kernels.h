@@ -63,45 +63,66 @@ void ebnn_conv_bits(const ebnn_conv_bits_t *layer, const void *in, uint32_t *out
 
 /* Binary convolution of bits, 32 filters at a time: the products of one input with 32 filters are
  * one word, counted in bit-sliced counters. Takes the same time whatever the input. */
+enum {
+    EBNN_SLICED_PLANES = 12,      /* of a count, with its sign: up to 2046 products of a window */
+    EBNN_SLICED_BLOCK_WORDS = 16, /* weights of 16 inputs, for ebnn_conv_sliced */
+    EBNN_TABLES_BLOCK_WORDS = 81  /* likewise with tables, for ebnn_conv_tables */
+};
+
 typedef struct {
     ebnn_window_t window;    /* the input is in words */
-    uint16_t blocks;         /* of 16 channels, the last one filled up: ceil(in.channels / 16) */
-    uint8_t planes;          /* of a counter, at least 4: enough for all products of a window */
-    const uint32_t *weights; /* [groups of 32 filters][row][column][16 * blocks]: bit k of a word is
-                                filter k's weight; of a block the highest channel comes first */
-    const uint32_t *limits;  /* [groups][planes + 1]: products - threshold, bit-sliced */
+    uint8_t blocks;          /* of 16 channels, the last one filled up: ceil(in.channels / 16) */
+    uint8_t edge;            /* rows and columns before those that see the map alike */
+    uint16_t middle_rows;    /* that see the map alike */
+    uint16_t middle_columns; /* likewise */
+    uint8_t column_classes;  /* of columns that see the map alike */
+    const uint32_t *weights; /* [groups of 32 filters][row][column][blocks][words of a block]: bit k
+                                of a word is filter k's */
+    const uint32_t *starts;  /* [classes of rows][of columns][groups][EBNN_SLICED_PLANES] */
     const uint32_t *flips;   /* [groups]: as above */
     const uint32_t *lanes;   /* [groups]: 1 where there is a filter */
 } ebnn_conv_sliced_t;
 
-/* `planes`: scratch of 5 words, and one more for each block of each position of the window. */
+/* `carries`: scratch of a word for each block of each position of the window, and 3 more. */
 void ebnn_conv_sliced(const ebnn_conv_sliced_t *layer, const uint32_t *in, uint32_t *out,
-                      uint32_t *planes);
+                      uint32_t *carries);
+/* The same with tables of what three inputs add up to: fewer cycles, five times the flash. */
+void ebnn_conv_tables(const ebnn_conv_sliced_t *layer, const uint32_t *in, uint32_t *out,
+                      uint32_t *carries);
 
-/* Binary convolution of bits, 32 pooled positions at a time, for stride 1 without padding. Filters
- * come in pairs: the taps that both have as +1 are counted once, then those of each alone. Takes
- * the same time whatever the input. */
-enum { EBNN_COUNT_PLANES = 11 }; /* bits of a count: up to 2040 products of a window */
+/* Binary convolution of bits, 32 positions at a time. Filters come in pairs: taps that both have as
+ * +1 are counted once, then those of each alone. Takes the same time whatever the input. */
+enum {
+    EBNN_COUNT_PLANES = 11, /* bits of a count: up to 2044 products of a window */
+    EBNN_BLOCK_PLANES = 224 /* that one byte can point at */
+};
 
 typedef struct {
-    ebnn_window_t window; /* the input is in words */
-    uint8_t columns;      /* in scratch; those to the right are the same, pool_stride further up:
-                             at least kernel_width + pool - 1 - pool_stride */
-    uint8_t pitch;        /* lanes of a row: out.width, and 1 more unless columns has all */
-    uint8_t rows;         /* of pooled positions in a word: rows * pitch <= 32 */
-    uint8_t is_wide;      /* 1 for more than 509 products of a window */
-    /* For each pair of filters the taps of both; then for each filter: filter (0x8000: its -1
-     * weights are listed, so below its threshold is above), twice what the counter starts with,
-     * and its own taps. Taps: kernel_width + 1 ends, the first 0, then by columns the byte offset
-     * in [column][row][channels, to whole words]. 16 spare ones precede the lists. */
-    const uint16_t *lists;
-    const uint16_t *all_taps; /* likewise, of one column, all of them */
-    const uint32_t *flips;    /* as above */
+    ebnn_window_t window;    /* the input is in words */
+    uint16_t rows, columns;  /* positions before pooling that the pooled ones need */
+    uint16_t pitch;          /* lanes from one row to the next */
+    uint8_t shifts;          /* lanes of a window: ceil(kernel_width / stride) */
+    uint8_t phases;          /* min(stride, kernel_width) */
+    uint16_t inside;         /* lanes of a row up to the map's end, */
+    uint8_t inside_phases;   /* and one more for so many phases */
+    uint8_t edge;            /* rows and columns before those that see the map alike */
+    uint16_t middle_rows;    /* that see the map alike */
+    uint16_t middle_columns; /* likewise */
+    uint8_t column_classes;  /* of columns that see the map alike: edge + 1 + what follows */
+    uint8_t margin_count;    /* of a filter: classes of rows * column_classes */
+    uint8_t span_classes;    /* at most, of the positions of 32 lanes */
+    /* For each pair of a group of 32 filters: their numbers in the group (0x80: its -1 weights are
+     * listed, so below its threshold is above), then the lists of count_planes.h: taps of both from
+     * the highest shift down, taps of each alone from the lowest up. Plane 0 of a block fills up
+     * the quads; then come [phase][row][channels, to whole words], 224 a block. */
+    const uint8_t *lists;
+    const int16_t *margins; /* [filters as listed][margin_count] */
+    const uint32_t *flips;  /* as above */
 } ebnn_conv_planes_t;
 
-/* `scratch`, in words: columns * kernel_height * in.channels (to whole words) + 32 a group of 32
- * filters + 11 * columns + 12, and one for each 16 taps of a filter, begun ones of each part
- * included, + 4. */
+/* `scratch`, in words: 32 for each of phases * kernel_height * ceil(in.channels / 32) groups of
+ * planes, 1 for each 7 of these, 32, 12, 2 * span_classes, and one for each 8 taps of a filter,
+ * begun ones of each part included, + 3. */
 void ebnn_conv_planes(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t *out,
                       uint32_t *scratch);
 

@@ -42,13 +42,11 @@ EBNN_NOINLINE void add_values(const ebnn_linear_t *layer, const void *in, uint32
     }
     for (uint32_t i = 0; i < count; ++i, weights += layer->words) {
         const uint32_t bits = *weights;
-        sums[i] += sum_at(tables, bits << 1) + sum_at(tables + PATTERNS, bits >> 3) +
-                   sum_at(tables + 2 * PATTERNS, bits >> 7) +
-                   sum_at(tables + 3 * PATTERNS, bits >> 11) +
-                   sum_at(tables + 4 * PATTERNS, bits >> 15) +
-                   sum_at(tables + 5 * PATTERNS, bits >> 19) +
-                   sum_at(tables + 6 * PATTERNS, bits >> 23) +
-                   sum_at(tables + 7 * PATTERNS, bits >> 27);
+        sums[i] +=
+            sum_at(tables, bits << 1) + sum_at(tables + PATTERNS, bits >> 3) +
+            sum_at(tables + 2 * PATTERNS, bits >> 7) + sum_at(tables + 3 * PATTERNS, bits >> 11) +
+            sum_at(tables + 4 * PATTERNS, bits >> 15) + sum_at(tables + 5 * PATTERNS, bits >> 19) +
+            sum_at(tables + 6 * PATTERNS, bits >> 23) + sum_at(tables + 7 * PATTERNS, bits >> 27);
     }
 }
 

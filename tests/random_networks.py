@@ -59,19 +59,13 @@ def architectures(draw: st.DrawFn, max_side: int = 12) -> Architecture:
 
 
 @st.composite
-def planes_architectures(draw: st.DrawFn) -> Architecture:
-    """An architecture whose second block suits conv_planes.c in most draws: many filters, wide
-    maps, stride 1, no padding; pools that overlap or leave gaps included."""
-    filters = st.sampled_from([16, 17, 31, 32, 33, 40, 64])
-    spec = InputSpec(1, draw(st.integers(6, 16)), draw(st.integers(9, 30)))
-    first = ConvPool(draw(st.sampled_from([1, 5, 31, 32, 33, 64])), 1, 1)
-    kernel_height, kernel_width = draw(st.integers(1, 5)), draw(st.integers(1, 5))
-    pool = draw(st.integers(1, min(3, spec.height - kernel_height + 1)))
-    pool_stride = draw(st.integers(1, 3))
-    second = ConvPool(
-        draw(filters), kernel_height, kernel_width, pool=pool, pool_stride=pool_stride
-    )
-    return Architecture(spec, (first, second, Linear(draw(st.integers(2, 5)))))
+def word_architectures(draw: st.DrawFn) -> Architecture:
+    """An architecture whose second block is a binary convolution of a map in words, small ones and
+    maps wider than a word included."""
+    spec = InputSpec(1, draw(st.integers(1, 12)), draw(st.integers(1, 40)))
+    channels = draw(st.sampled_from([1, 5, 16, 31, 32, 33, 64, 80]))
+    second = draw(conv_pools((channels, spec.height, spec.width)))
+    return Architecture(spec, (ConvPool(channels, 1, 1), second, Linear(draw(st.integers(2, 5)))))
 
 
 def random_checkpoint(architecture: Architecture, seed: int) -> Checkpoint:

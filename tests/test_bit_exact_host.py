@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_networks import (
     architectures,
-    planes_architectures,
     random_checkpoint,
+    word_architectures,
 )
 
 from ebnn.architecture import Architecture, InputSpec, parse
@@ -22,6 +22,7 @@ from ebnn.emitter.goal import Goal
 from ebnn.lowered import lower
 
 EVERY = {"fast": 1, "reference": 2, "unfused": 4}  # of the networks: the plain loops take less
+WORD_VARIANTS = ("conv_planes", "conv_sliced", "conv_tables")
 
 
 @settings(
@@ -43,8 +44,9 @@ def test_every_lowering_agrees_with_numpy_on_every_bit(
             assert_same_on_host(network, lowering, tmp_path_factory.mktemp(lowering), kernels)
 
 
+@pytest.mark.parametrize("variant", WORD_VARIANTS)
 @settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[
@@ -53,22 +55,24 @@ def test_every_lowering_agrees_with_numpy_on_every_bit(
         HealthCheck.filter_too_much,
     ],
 )
-@given(architecture=planes_architectures(), seed=st.integers(0, 2**32 - 1))
-def test_32_positions_at_a_time_agree_with_numpy_on_every_bit(
+@given(architecture=word_architectures(), seed=st.integers(0, 2**32 - 1))
+def test_each_kernel_of_maps_in_words_agrees_with_numpy_on_every_bit(
+    variant: str,
     architecture: Architecture,
     seed: int,
     tmp_path_factory: pytest.TempPathFactory,
     kernels: Path,
 ) -> None:
     network = lower(random_checkpoint(architecture, seed))
-    goal = Goal(variants=("conv_planes",))
-    assume("conv_planes.c" in fast_program(network, goal).kernels)
-    assert_same_on_host(network, "fast", tmp_path_factory.mktemp("planes"), kernels, goal)
+    goal = Goal(variants=(variant,))
+    assume(f"{variant}.c" in fast_program(network, goal).kernels)
+    assert_same_on_host(network, "fast", tmp_path_factory.mktemp(variant), kernels, goal)
 
 
-@pytest.mark.parametrize("products", [509, 510, 2044])
+@pytest.mark.parametrize("variant", WORD_VARIANTS)
+@pytest.mark.parametrize("products", [223, 224, 225, 509, 2044])
 def test_the_extremes_of_what_a_counter_holds_agree_with_numpy(
-    products: int, tmp_path: Path, kernels: Path
+    products: int, variant: str, tmp_path: Path, kernels: Path
 ) -> None:
     """Maps all +1 against weights all -1, all +1 and mixed, thresholds at either end."""
     architecture = parse(f"conv1x1-{products}, conv1x1-16, fc-2", InputSpec(1, 2, 16))
@@ -84,6 +88,6 @@ def test_the_extremes_of_what_a_counter_holds_agree_with_numpy(
     threshold = np.array(4 * ends, np.int32)
     extremes = replace(network.hidden[1], weight=weight, threshold=threshold)
     network = replace(network, hidden=(ones, extremes))
-    goal = Goal(variants=("conv_planes",))
-    assert "conv_planes.c" in fast_program(network, goal).kernels
+    goal = Goal(variants=(variant,))
+    assert f"{variant}.c" in fast_program(network, goal).kernels
     assert_same_on_host(network, "fast", tmp_path, kernels, goal)

@@ -12,8 +12,8 @@ from random_networks import random_checkpoint, random_samples
 from ebnn import reference
 from ebnn.architecture import InputSpec, parse
 from ebnn.c_kernels import KERNEL_DIR
-from ebnn.emitter.fast import fast_program
-from ebnn.emitter.variants.planes import COUNT_PLANES, Lanes, lanes_of, lists_of
+from ebnn.emitter.variants.lanes import COUNT_PLANES, lanes_of
+from ebnn.emitter.variants.planes import lists_of
 from ebnn.emulation import EmulatedModel, Firmware
 from ebnn.firmware import build_model
 from ebnn.inputs import encode_input
@@ -70,16 +70,7 @@ def block(text: str, spec: InputSpec = SPEC) -> HiddenLayer:
 def test_filters_that_agree_are_counted_together() -> None:
     layer = block(DEMO_LIKE)
     alone = int((layer.weight > 0).sum())
-    assert len(lists_of(layer).filters) < 0.8 * alone
-
-
-def test_wide_padded_strided_and_small_maps_are_left_to_other_kernels() -> None:
-    assert lanes_of(block("conv3x3-32 pad1, conv3x3-32 pool2, fc-4")) == Lanes(2, 7, 4)
-    assert lanes_of(block("conv3x3-32, conv3x3-32 pad1, fc-4")) is None
-    assert lanes_of(block("conv3x3-32, conv3x3-32 stride2, fc-4")) is None
-    assert lanes_of(block("conv1x1-32, conv3x3-32, fc-4", InputSpec(1, 8, 34))) is None
-    assert lanes_of(block("conv1x1-32, conv1x3-32, fc-4", InputSpec(1, 4, 33))) == Lanes(2, 32, 1)
-    assert "conv_planes.c" in fast_program(network(DEMO_LIKE)).kernels
+    assert len(lists_of(layer).taps) < 0.8 * alone
 
 
 def test_windows_of_more_products_than_a_counter_holds_are_left_to_other_kernels() -> None:

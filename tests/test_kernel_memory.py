@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_networks import architectures, planes_architectures, random_checkpoint, random_samples
+from random_networks import architectures, random_checkpoint, random_samples, word_architectures
 
 from ebnn import reference
 from ebnn.architecture import Architecture, InputSpec, parse
@@ -62,7 +62,7 @@ def run_guarded(network: LoweredNetwork, folder: Path, kernels: Path, **missing:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    architecture=st.one_of(architectures(), planes_architectures()), seed=st.integers(0, 2**32 - 1)
+    architecture=st.one_of(architectures(), word_architectures()), seed=st.integers(0, 2**32 - 1)
 )
 def test_kernels_access_their_maps_and_scratch_alone(
     architecture: Architecture,

@@ -13,6 +13,7 @@ _TYPES = {
     "uint8": "uint8_t",
     "uint16": "uint16_t",
     "uint32": "uint32_t",
+    "int16": "int16_t",
     "int32": "int32_t",
     "float32": "float",
 }

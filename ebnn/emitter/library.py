@@ -10,7 +10,7 @@ from ebnn.emitter.model_header import header_text
 from ebnn.emitter.model_source import source_text
 from ebnn.sim.errors import UserError
 
-_KERNEL_HEADERS = ("ebnn_kernels.h", "bits.h")
+_KERNEL_HEADERS = ("ebnn_kernels.h", "bits.h")  # that every kernel needs
 
 
 @dataclass(frozen=True)

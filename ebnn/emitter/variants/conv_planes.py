@@ -1,29 +1,29 @@
-"""conv_planes.c: 32 positions of the map at a time. Serves stride 1 without padding."""
+"""conv_planes.c: 32 positions of the map at a time. Serves binary convolutions of words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
-from ebnn.architecture import fan_in
+from ebnn.architecture import ConvPool
 from ebnn.emitter.c_text import array, struct, window
 from ebnn.emitter.layout import words_layout
 from ebnn.emitter.program import Step
-from ebnn.emitter.variants.common import (
-    conv_of,
-    is_conv,
-    lead_bytes,
-    pack_flips,
-    total_bytes,
-)
-from ebnn.emitter.variants.planes import (
-    COUNT_PLANES,
-    NARROW_PRODUCTS_MAX,
-    TREE_TAPS,
-    lanes_of,
-    lists_of,
-)
+from ebnn.emitter.variants.common import conv_of, is_conv, pack_flips, total_bytes
+from ebnn.emitter.variants.edges import edge_fields
+from ebnn.emitter.variants.lanes import COUNT_PLANES, Lanes, lanes_of, plane_groups
+from ebnn.emitter.variants.planes import BLOCK_PLANES, lists_of
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
+
+_KERNELS = (
+    "conv_planes.c",
+    "count_planes.c",
+    "count_planes.h",
+    "count_planes_thumb1.h",
+    "count_planes_thumb2.h",
+    "counters.h",
+)
 
 
 def _serves(site: Site[HiddenLayer]) -> bool:
@@ -34,58 +34,77 @@ def _call(site: Site[HiddenLayer]) -> Step:
     layer, name = site.layer, site.name
     block, lanes, lists = conv_of(layer), lanes_of(layer), lists_of(layer)
     assert lanes is not None
-    flips = pack_flips(layer)
-    groups, words = len(flips), -(-layer.in_shape[0] // 32)
+    flips, planes = pack_flips(layer), 32 * plane_groups(layer)
+    span_classes = max(lanes.classes(*start) for start in lanes.spans)
+    inside, inside_phases = divmod(layer.in_shape[2] + block.padding - 1, block.stride)
     declarations = (
-        array(f"{name}_lists", lists.filters, "what is counted, filters in pairs")
-        + array(f"{name}_all", lists.all_taps, "all taps of a column")
+        array(f"{name}_lists", lists.taps, "what is counted, filters in pairs")
+        + array(f"{name}_margins", lists.margins, "margins: filters as listed, classes of lanes")
         + array(f"{name}_flips", flips, "1 where the sign falls")
         + struct(
             "ebnn_conv_planes_t",
             name,
             {
                 "window": window(block, layer.in_shape, layer.out_shape),
-                "columns": lanes.columns,
+                "rows": lanes.edges.rows,
+                "columns": lanes.edges.columns,
                 "pitch": lanes.pitch,
-                "rows": lanes.rows,
-                "is_wide": int(fan_in(block, layer.in_shape) > NARROW_PRODUCTS_MAX),
-                "lists": f"{name}_lists + {TREE_TAPS}",
-                "all_taps": f"{name}_all + {TREE_TAPS}",
+                "shifts": lanes.shifts,
+                "phases": lanes.phases,
+                "inside": inside,
+                "inside_phases": inside_phases + 1,
+                **edge_fields(lanes.edges),
+                "margin_count": lists.margins.shape[1],
+                "span_classes": span_classes,
+                "lists": f"{name}_lists",
+                "margins": f"{name}_margins",
                 "flips": f"{name}_flips",
             },
         )
     )
-    planes = lanes.columns * block.kernel_height * words * 32
-    counts = COUNT_PLANES * (lanes.columns + 1) + 1
+    words = planes + -(-planes // BLOCK_PLANES) + 32 + COUNT_PLANES + 1
+    words += 2 * span_classes + lists.carries + 3
     written = words_layout(layer.out_shape)
     return Step(
         title=str(block),
         declarations=declarations,
         call=f"ebnn_conv_planes(&{name}, {{input}}, {{output}}, {{scratch}});",
         output_bytes=written.map_bytes,
-        kernels=("conv_planes.c",),
+        kernels=_KERNELS,
         region="ebnn_conv_planes",
-        scratch_bytes=4 * (planes + 32 * groups + counts + lists.carries + 3),
-        parameter_bytes=total_bytes(lists.filters, lists.all_taps, flips),
+        scratch_bytes=4 * words,
+        parameter_bytes=total_bytes(lists.taps, lists.margins, flips),
         block=site.index,
         layout=written,
-        lead_bytes=lead_bytes(layer, lanes.rows, is_read_first=True),
     )
 
 
 def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
     layer = site.layer
-    block, lanes = conv_of(layer), lanes_of(layer)
+    block, lanes, lists = conv_of(layer), lanes_of(layer), lists_of(layer)
     assert lanes is not None
-    filters, height, _ = layer.out_shape
-    row_words = -(-layer.in_shape[0] // 32)
-    groups = -(-height // lanes.rows) * block.pool
-    windows = groups * block.pool * filters
+    filters = len(layer.weight)
+    spans = lanes.spans
+    positions = lanes.edges.rows * lanes.edges.columns
     return {
-        "gathered": groups * block.kernel_height * lanes.columns * row_words,
-        "windows": windows,
-        "products": windows * fan_in(block, layer.in_shape),
+        "gathered": _gathered(lanes, block) * plane_groups(layer) // block.kernel_height,
+        "planes": len(spans) * plane_groups(layer),
+        "quads": len(spans) * lists.quads,
+        "parts": len(spans) * lists.parts,
+        "windows": len(spans) * filters,
+        "classes": sum(lanes.classes(*start) - 1 for start in spans) * filters,
+        "positions": positions * -(-filters // 32),
     }
+
+
+def _gathered(lanes: Lanes, block: ConvPool) -> int:
+    """Kernel rows that are gathered for all spans: those that the span before has are kept."""
+    gathered = block.kernel_height
+    for (row_before, column_before), (row, column) in pairwise(lanes.spans):
+        rows = (row - row_before) * block.stride
+        is_below = column == column_before and rows < block.kernel_height
+        gathered += rows if is_below else block.kernel_height
+    return gathered
 
 
 CONV_PLANES = Variant("conv_planes", _serves, _call, _work)

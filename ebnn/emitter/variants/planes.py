@@ -7,104 +7,151 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ebnn.architecture import ConvPool, fan_in
+from ebnn.emitter.variants.common import conv_of
+from ebnn.emitter.variants.edges import outside_of
+from ebnn.emitter.variants.lanes import lanes_of, plane_groups
 from ebnn.lowered import HiddenLayer
 
-COUNT_PLANES = 11  # EBNN_COUNT_PLANES
-NARROW_PRODUCTS_MAX = 509  # above, all of them take part in the comparison
-TREE_TAPS = 16  # taps that are counted at once
-_INVERTED = 0x8000  # what is listed are a filter's weights -1
-_LANES = 32
+BLOCK_PLANES = 224  # EBNN_BLOCK_PLANES
+_GROUP = 32  # filters that are written at once
+_QUAD = 4  # taps that are counted at once
+_CARRY_QUADS = 4  # that give a carry
+_INVERTED = 0x80  # EBNN_INVERTED: what is listed are a filter's weights -1
+_NEXT_BLOCK, _SHARED_END, _OWN_END = 253, 254, 255  # EBNN_NEXT_BLOCK and so on
 
-
-@dataclass(frozen=True)
-class Lanes:
-    """How pooled positions lie in a word: `rows` rows, `pitch` lanes apart; `columns` of the
-    window's columns are in scratch, and the others one lane further up."""
-
-    columns: int
-    pitch: int
-    rows: int
-
-
-def lanes_of(layer: HiddenLayer) -> Lanes | None:
-    """The lanes for a layer, None where conv_planes.c does not serve."""
-    block = layer.block
-    assert isinstance(block, ConvPool)
-    _, _, width = layer.out_shape
-    products = fan_in(block, layer.in_shape)
-    seen = block.kernel_width + block.pool - 1
-    columns = max(1, min(block.pool_stride, seen), seen - block.pool_stride)
-    pitch = width + (columns < seen)
-    column_bytes = 4 * block.kernel_height * _words(layer) * _LANES
-    if block.stride != 1 or block.padding != 0 or pitch > _LANES:
-        return None
-    if products + 3 >= 1 << COUNT_PLANES or seen * column_bytes > 0xFFFF:
-        return None
-    return Lanes(columns, pitch, min(_LANES // pitch, layer.out_shape[1]))
-
-
-def _words(layer: HiddenLayer) -> int:
-    return -(-layer.in_shape[0] // 32)
+_Taps = NDArray[np.bool_]  # [shift][plane]
 
 
 @dataclass(frozen=True)
 class Lists:
-    """The lists of a layer, and the most carries that adding up a filter's counts takes."""
+    """The lists of a layer: `taps` uint8; `margins` int16 (filters, classes), in the lists' order.
 
-    filters: NDArray[np.uint16]
-    all_taps: NDArray[np.uint16]
+    `quads` and `parts` are how many quads and parts all lists have; `carries` is the most carries
+    that a filter's counts give.
+    """
+
+    taps: NDArray[np.uint8]
+    margins: NDArray[np.int16]
+    quads: int
+    parts: int
     carries: int
+
+
+@dataclass(frozen=True)
+class _List:
+    """Parts are the taps of one shift and block, in the order in which they are counted."""
+
+    parts: list[NDArray[np.intp]]
+    blocks: int
+    end: int
+
+    @property
+    def quads(self) -> list[int]:
+        return [max(1, -(-len(part) // _QUAD)) for part in self.parts]
+
+    @property
+    def carries(self) -> int:
+        return sum(-(-quads // _CARRY_QUADS) for quads in self.quads)
+
+    def encoded(self) -> list[int]:
+        """Bytes, as count_planes.h has them."""
+        listed: list[int] = []
+        shifts = len(self.parts) // self.blocks
+        for index, (part, quads) in enumerate(zip(self.parts, self.quads, strict=True)):
+            if index and index % shifts == 0:
+                listed.append(_NEXT_BLOCK)
+            filling = [0] * (quads * _QUAD - len(part))
+            listed += [quads - 1, *(1 + int(plane) for plane in part), *filling]
+        return [*listed, self.end]
 
 
 def lists_of(layer: HiddenLayer) -> Lists:
     """What conv_planes.c counts, and in which order."""
-    block = layer.block
-    assert isinstance(block, ConvPool)
+    positive, used = _by_shift(layer)
+    outside = outside_of(layer).reshape(-1, *layer.weight.shape[2:])
+    taps: list[int] = []
+    margins = []
+    quads = parts = carries = 0
+    for first in range(0, len(positive), _GROUP):
+        for pair in _pairs(positive[first : first + _GROUP, used]):
+            listed = [(positive[first + index] != inverted) & used for index, inverted in pair]
+            shared = _list(_shared(*listed), is_shared=True)
+            own = [_list(each & ~_shared(*listed), is_shared=False) for each in listed]
+            taps += shared.encoded()
+            for (index, inverted), alone in zip(pair, own, strict=True):
+                taps += [*alone.encoded(), index | _INVERTED * inverted]
+                margins.append(_margins(layer, first + index, inverted, outside))
+                carries = max(carries, shared.carries + alone.carries)
+            quads += sum(sum(each.quads) for each in (shared, *own))
+            parts += sum(len(each.parts) for each in (shared, *own))
+    return Lists(np.array(taps, np.uint8), np.array(margins, np.int16), quads, parts, carries)
+
+
+def _by_shift(layer: HiddenLayer) -> tuple[NDArray[np.bool_], _Taps]:
+    """[filter][shift][plane]: where the weights are +1; and where there are weights."""
+    block, lanes = conv_of(layer), lanes_of(layer)
+    assert lanes is not None
     filters, channels = layer.weight.shape[:2]
-    products = fan_in(block, layer.in_shape)
-    # [filter][column][row][channel], the order of the planes.
-    positive = (layer.weight > 0).transpose(0, 3, 2, 1)
-    row, column = np.arange(block.kernel_height), np.arange(block.kernel_width)
-    places = (column[:, None] * block.kernel_height + row)[..., None] * (32 * _words(layer))
-    offsets = 4 * (places + np.arange(channels))
+    row_planes = 32 * plane_groups(layer) // (lanes.phases * block.kernel_height)
+    shape = (lanes.shifts, lanes.phases, block.kernel_height, row_planes)
+    positive = np.zeros((filters, *shape), dtype=bool)
+    used = np.zeros(shape, dtype=bool)
+    for kx in range(block.kernel_width):
+        shift, phase = divmod(kx, block.stride)
+        positive[:, shift, phase, :, :channels] = layer.weight[..., kx].transpose(0, 2, 1) > 0
+        used[shift, phase, :, :channels] = True
+    return positive.reshape(filters, lanes.shifts, -1), used.reshape(lanes.shifts, -1)
 
-    def part(taps: NDArray[np.bool_]) -> list[int]:
-        ends = np.cumsum([0, *taps.sum(axis=(1, 2))])
-        return [*map(int, ends), *map(int, offsets[taps])]
 
-    def carries(*parts: NDArray[np.bool_]) -> int:
-        """Of counting `parts`, where the columns are cut in the worst place."""
-        counts = [taps.sum(axis=(1, 2)) for taps in parts]
-        return sum(
-            max(
-                -(-int(count[:cut].sum()) // TREE_TAPS) - (-int(count[cut:].sum()) // TREE_TAPS)
-                for cut in range(len(count) + 1)
-            )
-            for count in counts
-        )
+def _list(taps: _Taps, is_shared: bool) -> _List:
+    """A list of taps. Its blocks start at alternate ends of the shifts, where the one before, or
+    the shared list, left off."""
+    starts = range(0, taps.shape[1], BLOCK_PLANES)
+    backwards = is_shared or len(starts) % 2 == 0
+    parts = []
+    for start in starts:
+        of_block = taps[:, start : start + BLOCK_PLANES]
+        parts += [np.flatnonzero(part) for part in (of_block[::-1] if backwards else of_block)]
+        backwards = not backwards
+    return _List(parts, len(starts), _SHARED_END if is_shared else _OWN_END)
 
-    stream = [0] * TREE_TAPS
-    most = carries(np.ones((1, block.kernel_height, channels), dtype=bool))
-    for pair in _pairs(positive.reshape(filters, -1)):
-        listed = [positive[filter_] != inverted for filter_, inverted in pair]
-        shared = listed[0] & listed[1] if len(pair) == 2 else np.zeros_like(listed[0])
-        stream += part(shared)
-        for (filter_, inverted), taps in zip(pair, listed, strict=True):
-            own = taps & ~shared
-            threshold = int(layer.threshold[filter_])
-            if inverted:  # sum >= T is not (-sum >= 1 - T)
-                threshold = 1 - threshold
-            # Sums have the parity of `products` and lie in -products..products.
-            threshold = min(max(threshold, -products), products + 2)
-            threshold += (threshold - products) % 2
-            margin = (products - threshold) // 2 - int(taps.sum())
-            stream += [filter_ | _INVERTED * inverted, margin & 0xFFFF, *part(own)]
-            most = max(most, 1 + carries(shared, own))
-    every = np.ones((block.kernel_width, block.kernel_height, channels), dtype=bool)
-    every[1:] = False
-    all_taps = [0] * TREE_TAPS + [0, int(every.sum()), *map(int, offsets[every])]
-    return Lists(np.array(stream, np.uint16), np.array(all_taps, np.uint16), most)
+
+def _shared(first: _Taps, second: _Taps | None = None) -> _Taps:
+    """What is counted once for a pair. Taps of both that begin a quad which there is room for in
+    the quads of each are left to these."""
+    if second is None:
+        return np.zeros_like(first)
+    shared = first & second
+    for start in range(0, shared.shape[1], BLOCK_PLANES):
+        part = slice(start, start + BLOCK_PLANES)
+        for taps, *own in zip(shared[:, part], first[:, part], second[:, part], strict=True):
+            common = int(taps.sum())
+            alone = [int(each.sum()) - common for each in own]
+            quads = [
+                sum(-(-count // _QUAD) for count in (common - left, *(n + left for n in alone)))
+                for left in range(min(common, _QUAD - 1) + 1)
+            ]
+            left = int(np.argmin(quads))
+            taps[np.flatnonzero(taps)[common - left :]] = False
+    return shared
+
+
+def _margins(
+    layer: HiddenLayer, filter_: int, inverted: bool, outside: NDArray[np.bool_]
+) -> list[int]:
+    """For each class of positions what 2 A - |a| is compared with."""
+    weight = layer.weight[filter_] * (-1 if inverted else 1)
+    products = weight.size
+    threshold = int(layer.threshold[filter_])
+    if inverted:  # sum >= T is not (-sum >= 1 - T)
+        threshold = 1 - threshold
+    threshold = min(max(threshold, -products), products + 2)
+    positive = int((weight > 0).sum())
+    margins = []
+    for hidden in outside:
+        out = weight[:, hidden]
+        margins.append(int((out > 0).sum()) + (products - out.size - 2 * positive - threshold) // 2)
+    return margins
 
 
 def _pairs(positive: NDArray[np.bool_]) -> list[list[tuple[int, bool]]]:

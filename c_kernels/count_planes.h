@@ -1,0 +1,62 @@
+/* Counting planes of bits that lists pick, and comparing the sums: the inner loop of conv_planes.c.
+ */
+#ifndef EBNN_COUNT_PLANES_H
+#define EBNN_COUNT_PLANES_H
+
+#include "ebnn_kernels.h"
+
+#include <stdint.h>
+
+/* For a pair of filters, or one by itself, come the list of what both count, then each one's own
+ * and behind it the number of the filter. A list is made of parts: quads - 1, then 1 to 56 quads of
+ * numbers of planes. The counts are rotated by a lane from one part to the next. Behind the last
+ * part is the list's end, or that the next part is of the next block of planes, and the rotation
+ * the other way round from there on. */
+enum { EBNN_NEXT_BLOCK = 253, EBNN_SHARED_END = 254, EBNN_OWN_END = 255 };
+enum { EBNN_BLOCK_WORDS = EBNN_BLOCK_PLANES + 1 };
+enum { EBNN_INVERTED = 0x80 }; /* on a filter's number: it is the other lanes that it reaches */
+
+/* Lanes whose positions have the same taps outside the map. */
+typedef struct {
+    uint32_t lanes;
+    uint32_t margin; /* which of a filter's margins is theirs */
+} ebnn_lane_class_t;
+
+/* The assembly below knows where the members are. */
+typedef struct {
+    uint32_t ones, twos, fours;       /* what both filters count, bit by bit */
+    uint32_t *carry;                  /* where its next carry goes, each worth 16 */
+    uint32_t turn;                    /* lanes that it is rotated right by */
+    uint32_t eights;                  /* the fourth bit of what both count */
+    const uint32_t *start;            /* EBNN_COUNT_PLANES planes that all counts start from */
+    uint32_t *carries;                /* the first one */
+    const uint32_t *planes;           /* blocks of EBNN_BLOCK_WORDS words, the first of each 0 */
+    uint32_t *lanes;                  /* for each filter, the lanes where it is reached */
+    const int16_t *margins;           /* of the next filter */
+    uint32_t margin_bytes;            /* from one filter's to the next's */
+    const ebnn_lane_class_t *classes; /* the first one has all lanes */
+    const ebnn_lane_class_t *classes_end;
+    uint32_t low[4];      /* bits of a sum */
+    uint32_t own_advance; /* lanes that own counts are rotated right by: 1 or 31 */
+    uint32_t filters;     /* 1 or 2, to be counted down */
+    uint32_t found;
+    uint32_t rounding; /* the lowest bit of what `start` is half of */
+    const uint8_t *list;
+    uint32_t saved[9]; /* the caller's registers */
+} ebnn_pair_t;
+
+#if defined(__thumb__) && defined(__GNUC__) && !defined(EBNN_PORTABLE)
+#define EBNN_COUNT_PAIR                                                                            \
+    __attribute__((naked, noinline)) const uint8_t *ebnn_count_pair_asm(                           \
+        const uint8_t *list, ebnn_pair_t *pair, uint32_t unused_r2, uint32_t unused_r3,            \
+        ebnn_pair_t *pair_on_stack, uint32_t advance_on_stack, uint32_t end_on_stack)
+
+EBNN_COUNT_PAIR;
+#define ebnn_count_pair(list, pair) ebnn_count_pair_asm(list, pair, 0, 0, pair, 0, 0)
+#else
+/* Count the lists of a pair and find the lanes where sum + margin / 2, rounded up, is at least 0.
+ * Returns the end of the lists. */
+const uint8_t *ebnn_count_pair(const uint8_t *list, ebnn_pair_t *pair);
+#endif
+
+#endif

@@ -1,0 +1,242 @@
+/* ebnn_count_pair for cores with Thumb-2: see count_planes.c. */
+#ifndef EBNN_COUNT_PLANES_THUMB2_H
+#define EBNN_COUNT_PLANES_THUMB2_H
+
+#include "count_planes.h"
+
+/* r6 + r2 + r3 + r4 + r5: of the two carries a and b, r4 becomes b and r2 a ^ b. */
+#define EBNN_ADD_FOUR_TO_R6                                                                        \
+    "eors   r3, r2\n"                                                                              \
+    "eors   r2, r6\n"                                                                              \
+    "orrs   r2, r3\n"                                                                              \
+    "eors   r6, r3\n"                                                                              \
+    "eors   r5, r4\n"                                                                              \
+    "eors   r4, r6\n"                                                                              \
+    "bics   r4, r5\n"                                                                              \
+    "eors   r2, r4\n"                                                                              \
+    "eors   r4, r6\n"                                                                              \
+    "eors   r6, r5\n"
+/* In a row the four bytes and the four planes take 9 cycles on an M4; for that none of the latter
+ * may be split by a word's end. */
+#define EBNN_LOAD_FOUR(first, second, third, fourth)                                               \
+    "ldrb   r2, [r0, #" first "]\n"                                                                \
+    "ldrb   r3, [r0, #" second "]\n"                                                               \
+    "ldrb   r4, [r0, #" third "]\n"                                                                \
+    "ldrb   r5, [r0" fourth "\n"                                                                   \
+    "ldr.w  r2, [r1, r2, lsl #2]\n"                                                                \
+    "ldr.w  r3, [r1, r3, lsl #2]\n"                                                                \
+    "ldr.w  r4, [r1, r4, lsl #2]\n"                                                                \
+    "ldr.w  r5, [r1, r5, lsl #2]\n"
+/* The carries of four to r7; they wait in r9 for those of four more. */
+#define EBNN_FIRST_TO_R7                                                                           \
+    "eor.w  r9, r7, r4\n"                                                                          \
+    "orr.w  r9, r9, r2\n"                                                                          \
+    "eor.w  r7, r7, r2\n"
+/* The carries of four more; those of both become r4 and r9. */
+#define EBNN_SECOND_TO_R7                                                                          \
+    "eors   r4, r7\n"                                                                              \
+    "bics   r4, r2\n"                                                                              \
+    "eor.w  r9, r9, r4\n"                                                                          \
+    "eors   r4, r7\n"                                                                              \
+    "eors   r7, r2\n"
+/* The carry out of plane + margin + carry; the margin's bits leave r2 one by one. */
+#define EBNN_CARRY_OF(plane)                                                                       \
+    "lsrs   r2, r2, #1\n"                                                                          \
+    "ite    cs\n"                                                                                  \
+    "orrcs  r5, r5, " plane "\n"                                                                   \
+    "andcc  r5, r5, " plane "\n"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+EBNN_COUNT_PAIR {
+    /* r0 the list, 15 ahead within a part, r1 planes; r2 to r5 four of them, r6 ones, r7 twos, r8
+     * fours, r12 eights, r9 and lr wait for the second four and eight planes, r10 carry, r11 turn
+     * and 256 * (quads - 1). */
+    /* clang-format off */
+    __asm__ volatile(
+        ".syntax unified\n"
+        "add    r2, r1, #92\n"
+        "stm    r2, {r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"
+        "ldrd   r2, r10, [r1, #24]\n"
+        "ldm    r2, {r6, r7, r8, r12}\n"
+        "ldr    r1, [r1, #32]\n"
+        "movs   r3, #1\n"
+        "str    r3, [sp, #4]\n"
+        "mov.w  r11, #0\n"
+        "ldrb   r2, [r0], #15\n"
+        "b      4f\n"
+        "5:\n"
+        "adds   r0, #1\n"
+        ".p2align 2\n"
+        "10:\n"
+        EBNN_LOAD_FOUR("-15", "-14", "-13", ", #-12]") EBNN_ADD_FOUR_TO_R6 EBNN_FIRST_TO_R7
+        "11:\n"
+        EBNN_LOAD_FOUR("-11", "-10", "-9", ", #-8]") EBNN_ADD_FOUR_TO_R6 EBNN_SECOND_TO_R7
+        "eor.w  lr, r8, r4\n"
+        "orr.w  lr, lr, r9\n"
+        "eor.w  r8, r8, r9\n"
+        "12:\n"
+        EBNN_LOAD_FOUR("-7", "-6", "-5", ", #-4]") EBNN_ADD_FOUR_TO_R6 EBNN_FIRST_TO_R7
+        "13:\n"
+        EBNN_LOAD_FOUR("-3", "-2", "-1", "], #16") EBNN_ADD_FOUR_TO_R6 EBNN_SECOND_TO_R7
+        "eor.w  r4, r4, r8\n"
+        "bic.w  r4, r4, r9\n"
+        "eor.w  lr, lr, r4\n"
+        "eor.w  r4, r4, r8\n"
+        "eor.w  r8, r8, r9\n"
+        "eor.w  r4, r4, r12\n"
+        "bic.w  r4, r4, lr\n"
+        "eor.w  r4, r4, r12\n"
+        "eor.w  r12, r12, lr\n"
+        "ror.w  r4, r4, r11\n"
+        "str.w  r4, [r10], #4\n"
+        "subs.w r11, r11, #1024\n"
+        "bcs    10b\n"
+        "ldrb   r2, [r0, #-15]\n"
+        "ldr    r3, [sp, #4]\n"
+        "cmp    r2, #253\n"
+        "bhs    6f\n"
+        "ror.w  r6, r6, r3\n"
+        "ror.w  r7, r7, r3\n"
+        "ror.w  r8, r8, r3\n"
+        "ror.w  r12, r12, r3\n"
+        "sub.w  r11, r11, r3\n");
+    __asm__ volatile(
+        /* A part starts where absent planes would have left zeros. */
+        "4:\n"
+        "bfi    r11, r2, #8, #24\n"
+        "lsls   r2, r2, #31\n"
+        "bcs    3f\n"
+        "bmi    2f\n"
+        "subs   r0, #11\n"
+        "mov    r9, r7\n"
+        "mov    lr, r8\n"
+        "b      13b\n"
+        "2:\n"
+        "subs   r0, #7\n"
+        "mov    lr, r8\n"
+        "b      12b\n"
+        "3:\n"
+        "bmi    5b\n"
+        "subs   r0, #3\n"
+        "mov    r9, r7\n"
+        "b      11b\n"
+        "6:\n"
+        "rsb.w  r3, r3, #32\n"
+        "bhi    7f\n"
+        "str    r3, [sp, #4]\n"
+        "addw   r1, r1, #900\n"
+        "ldrb   r2, [r0, #-14]\n"
+        "adds   r0, #1\n"
+        "b      4b\n"
+        "7:\n"
+        "adds   r0, #1\n"
+        "ldr    r1, [sp]\n"
+        "cmp    r2, #254\n"
+        "bne    8f\n"
+        "str    r3, [r1, #72]\n"
+        "stm    r1, {r6, r7, r8, r10, r11, r12}\n"
+        "b      16f\n");
+    __asm__ volatile(
+        /* Add the carries, from r1 on, to bits 4 to 10 in r6, r7, r8, r10, r11, r12 and lr. */
+        "8:\n"
+        "add    r2, r1, #56\n"
+        "stm    r2, {r6, r7, r8, r12}\n"
+        "ldrd   r2, r1, [r1, #24]\n"
+        "movs   r3, #0\n"
+        "str    r3, [r10]\n"
+        "str    r3, [r10, #4]\n"
+        "str    r3, [r10, #8]\n"
+        "sub    r3, r10, r1\n"
+        "adds   r3, #12\n"
+        "lsrs   r3, r3, #4\n"
+        "add    r4, r1, r3, lsl #4\n"
+        "str    r4, [sp, #8]\n"
+        "adds   r2, #16\n"
+        "lsls   r3, r3, #31\n"
+        "ldm    r2, {r6, r7, r8, r10, r11, r12, lr}\n"
+        "bpl    14f\n"
+        "mov    r9, r7\n"
+        "b      15f\n"
+        "14:\n"
+        "ldmia  r1!, {r2, r3, r4, r5}\n" EBNN_ADD_FOUR_TO_R6 EBNN_FIRST_TO_R7
+        "15:\n"
+        "ldmia  r1!, {r2, r3, r4, r5}\n" EBNN_ADD_FOUR_TO_R6 EBNN_SECOND_TO_R7
+        "eor.w  r4, r4, r8\n"
+        "bic.w  r4, r4, r9\n"
+        "eor.w  r4, r4, r8\n"
+        "eor.w  r8, r8, r9\n"
+        "eor.w  r10, r10, r4\n"
+        "bic.w  r4, r4, r10\n"
+        "eor.w  r11, r11, r4\n"
+        "bic.w  r4, r4, r11\n"
+        "eor.w  r12, r12, r4\n"
+        "bic.w  r4, r4, r12\n"
+        "eor.w  lr, lr, r4\n"
+        "ldr    r3, [sp, #8]\n"
+        "cmp    r1, r3\n"
+        "bne    14b\n"
+        "ldr    r1, [sp]\n"
+        "ldr    r9, [r1, #48]\n");
+    __asm__ volatile(
+        /* Lanes of one class, r5 the carry, r2 the margin. */
+        "9:\n"
+        "ldr.w  r2, [r9, #4]\n"
+        "ldr    r3, [r1, #40]\n"
+        "ldrsh  r2, [r3, r2, lsl #1]\n"
+        "ldrd   r3, r4, [r1, #56]\n"
+        "ldr    r5, [r1, #84]\n"
+        "lsrs   r2, r2, #1\n"
+        "it     cc\n"
+        "movcc  r5, #0\n"
+        EBNN_CARRY_OF("r3") EBNN_CARRY_OF("r4")
+        "ldrd   r3, r4, [r1, #64]\n"
+        EBNN_CARRY_OF("r3") EBNN_CARRY_OF("r4") EBNN_CARRY_OF("r6") EBNN_CARRY_OF("r7")
+        EBNN_CARRY_OF("r8") EBNN_CARRY_OF("r10") EBNN_CARRY_OF("r11") EBNN_CARRY_OF("r12")
+        "eor.w  r5, r5, lr\n"
+        "lsrs   r2, r2, #1\n"
+        "it     cc\n"
+        "mvncc  r5, r5\n"
+        "ldr    r2, [r1, #44]\n"
+        "cmp    r2, #2\n"
+        "beq    18f\n"
+        "ldr.w  r2, [r9], #8\n"
+        "ldr    r3, [r1, #80]\n"
+        "ldr    r4, [r1, #52]\n"
+        "eors   r5, r3\n"
+        "ands   r5, r2\n"
+        "eors   r5, r3\n"
+        "str    r5, [r1, #80]\n"
+        "cmp    r9, r4\n"
+        "bne    9b\n"
+        "18:\n"
+        "ldrb   r2, [r0, #-15]\n"
+        "adds   r0, #1\n"
+        "lsls   r3, r2, #24\n"
+        "it     mi\n"
+        "mvnmi  r5, r5\n"
+        "ldr    r3, [r1, #36]\n"
+        "and    r2, r2, #31\n"
+        "str    r5, [r3, r2, lsl #2]\n"
+        "ldrd   r2, r3, [r1, #40]\n"
+        "adds   r2, r2, r3\n"
+        "ldrd   r3, r4, [r1, #72]\n"
+        "str    r2, [r1, #40]\n"
+        "subs   r4, #1\n"
+        "beq    17f\n"
+        "str    r4, [r1, #76]\n"
+        "ldm    r1, {r6, r7, r8, r10, r11, r12}\n"
+        "16:\n"
+        "ldr    r1, [r1, #32]\n"
+        "ldrb   r2, [r0, #-15]\n"
+        "str    r3, [sp, #4]\n"
+        "b      4b\n"
+        "17:\n"
+        "subs   r0, #15\n"
+        "add    r1, r1, #92\n"
+        "ldm    r1, {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");
+    /* clang-format on */
+}
+#pragma GCC diagnostic pop
+
+#endif

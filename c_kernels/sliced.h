@@ -1,0 +1,119 @@
+/* Binary convolution of bits, 32 filters at a time: what conv_sliced.c and conv_tables.c share. */
+#ifndef EBNN_SLICED_H
+#define EBNN_SLICED_H
+
+#include "bits.h"
+#include "counters.h"
+#include "ebnn_kernels.h"
+
+/* Counters of 32 filters side by side: bit k of a plane is filter k's count of products that are
+ * -1, less one more than it may be at most: negative where the filter is reached. The map's
+ * channels are counted in blocks of 16. Planes 0 to 3 are kept in registers; the carry out of
+ * them, one word a block, is added up when the window is done. */
+typedef struct {
+    uint32_t ones, twos, fours, eights;
+} ebnn_sliced_counter_t;
+
+/* The part of a window that lies in the map. */
+typedef struct {
+    const uint32_t *pixel; /* the first one */
+    uint32_t rows, row_words;
+    uint32_t pixel_step;  /* words from the end of a row to the next one's first pixel */
+    uint32_t weight_step; /* likewise of weights */
+    uint32_t half_words;  /* one word in so many has only its lower half; 0: none */
+} ebnn_sliced_window_t;
+
+/* Counts one window and returns the filters that are reached. */
+typedef uint32_t ebnn_sliced_count_t(const ebnn_sliced_window_t *window, const uint32_t *weights,
+                                     const uint32_t *start, uint32_t *carries);
+
+/* Add the carries, each worth 16, to the planes from bit 4 on, and return the last one: where the
+ * count is negative. There is room for 3 more carries. */
+EBNN_NOINLINE uint32_t ebnn_sliced_sign(uint32_t *carry, uint32_t *end, const uint32_t *start) {
+    uint32_t bit4 = start[4], bit5 = start[5], bit6 = start[6], bit7 = start[7], bit8 = start[8];
+    uint32_t bit9 = start[9], bit10 = start[10], bit11 = start[11];
+    end[0] = end[1] = end[2] = 0;
+    for (; carry < end; carry += 4) {
+        uint32_t x1 = carry[0], y1 = carry[1], x2 = carry[2], y2 = carry[3];
+        EBNN_ADD_FOUR(bit4, x1, y1, x2, y2);
+        EBNN_ADD(bit5, x2, x1);
+        EBNN_ADD_HALF(bit6, x2);
+        EBNN_ADD_HALF(bit7, x2);
+        EBNN_ADD_HALF(bit8, x2);
+        EBNN_ADD_HALF(bit9, x2);
+        EBNN_ADD_HALF(bit10, x2);
+        bit11 ^= x2;
+    }
+    return bit11;
+}
+
+/* How many of `kernel` places from `first` on lie before 0, and how many inside 0..size - 1. */
+EBNN_INLINE void ebnn_clip(int32_t first, int32_t kernel, int32_t size, uint32_t *before,
+                           uint32_t *inside) {
+    const int32_t start = first < 0 ? -first : 0;
+    const int32_t end = size - first < kernel ? size - first : kernel;
+    *before = (uint32_t)start;
+    *inside = end > start ? (uint32_t)(end - start) : 0u;
+}
+
+/* One position of the convolution, row `y` and column `x`, for all filters: or it into `out`. */
+EBNN_INLINE void ebnn_sliced_position(const ebnn_conv_sliced_t *layer, const uint32_t *in,
+                                      uint32_t y, uint32_t x, uint32_t *out, uint32_t *carries,
+                                      ebnn_sliced_count_t *count, uint32_t block_words) {
+    const ebnn_window_t *w = &layer->window;
+    const uint32_t groups = ((uint32_t)w->out.channels + 31u) / 32u;
+    const uint32_t words = ((uint32_t)w->in.channels + 31u) / 32u;
+    const int32_t top = (int32_t)(y * w->stride) - w->padding;
+    const int32_t left = (int32_t)(x * w->stride) - w->padding;
+    uint32_t above, before, columns;
+    ebnn_sliced_window_t window;
+    ebnn_clip(top, w->kernel_height, w->in.height, &above, &window.rows);
+    ebnn_clip(left, w->kernel_width, w->in.width, &before, &columns);
+    const uint32_t pixel_weights = layer->blocks * block_words;
+    window.pixel = in;
+    if (window.rows != 0 && columns != 0) {
+        const int32_t row = top + (int32_t)above, column = left + (int32_t)before;
+        window.pixel += (uint32_t)(row * w->in.width + column) * words;
+    }
+    window.row_words = columns * words;
+    window.pixel_step = (w->in.width - columns) * words;
+    window.weight_step = (w->kernel_width - columns) * pixel_weights;
+    window.half_words = layer->blocks & 1u ? words : 0u;
+    const uint32_t *weights = layer->weights + (above * w->kernel_width + before) * pixel_weights;
+    const uint32_t kind =
+        ebnn_edge_class(y, layer->edge, layer->middle_rows) * layer->column_classes +
+        ebnn_edge_class(x, layer->edge, layer->middle_columns);
+    const uint32_t *start = layer->starts + kind * groups * EBNN_SLICED_PLANES;
+    for (uint32_t group = 0; group < groups; ++group) {
+        out[group] |= count(&window, weights, start, carries);
+        weights += (uint32_t)w->kernel_height * w->kernel_width * pixel_weights;
+        start += EBNN_SLICED_PLANES;
+    }
+}
+
+/* All of a convolution with pooling. */
+EBNN_INLINE void ebnn_sliced_conv(const ebnn_conv_sliced_t *layer, const uint32_t *in,
+                                  uint32_t *out, uint32_t *carries, ebnn_sliced_count_t *count,
+                                  uint32_t block_words) {
+    const ebnn_window_t *w = &layer->window;
+    const uint32_t groups = ((uint32_t)w->out.channels + 31u) / 32u;
+    for (uint32_t row = 0; row < w->out.height; ++row) {
+        for (uint32_t column = 0; column < w->out.width; ++column, out += groups) {
+            for (uint32_t group = 0; group < groups; ++group) {
+                out[group] = 0;
+            }
+            for (uint32_t py = 0; py < w->pool; ++py) {
+                for (uint32_t px = 0; px < w->pool; ++px) {
+                    ebnn_sliced_position(layer, in, row * w->pool_stride + py,
+                                         column * w->pool_stride + px, out, carries, count,
+                                         block_words);
+                }
+            }
+            for (uint32_t group = 0; group < groups; ++group) {
+                out[group] = (out[group] ^ layer->flips[group]) & layer->lanes[group];
+            }
+        }
+    }
+}
+
+#endif
