@@ -12,25 +12,19 @@
 /* Left to itself gcc calls the counting of 9 words, which costs a fifth of it. */
 #if defined(__GNUC__)
 #define EBNN_INLINE static inline __attribute__((always_inline))
-/* Inlined into its caller, a loop that needs every register shares them with what surrounds it. */
+/* Inlined into its caller, a loop that needs every register shares them with what surrounds it; and
+ * a clone for the arguments of a call has another name in a profile. */
 #if defined(__clang__)
 #define EBNN_NOINLINE static __attribute__((noinline))
-/* Nor copied for the arguments of a call: its name is the one that a profile shows. */
-#if defined(__clang__)
-#define EBNN_WHOLE EBNN_NOINLINE
 #else
-#define EBNN_WHOLE static __attribute__((noinline, noclone))
+#define EBNN_NOINLINE static __attribute__((noinline, noclone))
 #endif
 /* What was read from memory is read again behind this: kept in registers, it would take those that
  * what comes next needs. */
 #define EBNN_FORGET() __asm__ volatile("" ::: "memory")
 #else
-#define EBNN_NOINLINE static __attribute__((noinline, noclone)) /* a clone has another name */
-#endif
-#else
 #define EBNN_INLINE static inline
 #define EBNN_NOINLINE static
-#define EBNN_WHOLE static
 #define EBNN_FORGET() ((void)0)
 #endif
 

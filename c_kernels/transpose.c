@@ -10,7 +10,7 @@
     } while (0)
 
 /* Runs of 16 bits, then of 8, of 32 words, 8 of which lie before `end`. */
-EBNN_WHOLE void swap_halves_and_bytes(uint32_t *words, const uint32_t *end) {
+EBNN_NOINLINE void swap_halves_and_bytes(uint32_t *words, const uint32_t *end) {
     for (; words != end; ++words) {
         uint32_t a = words[0], b = words[8], c = words[16], d = words[24];
         SWAP_BITS(a, c, 16, 0x0000ffffu);
@@ -25,14 +25,14 @@ EBNN_WHOLE void swap_halves_and_bytes(uint32_t *words, const uint32_t *end) {
 }
 
 /* Runs of 8 bits of 16 words, 8 of which lie before `end`. */
-EBNN_WHOLE void swap_bytes(uint32_t *words, const uint32_t *end) {
+EBNN_NOINLINE void swap_bytes(uint32_t *words, const uint32_t *end) {
     for (; words != end; ++words) {
         SWAP_BITS(words[0], words[8], 8, 0x00ff00ffu);
     }
 }
 
 /* Runs of 4 bits, 2 and 1, of each 8 words. */
-EBNN_WHOLE void swap_within_bytes(uint32_t *words, const uint32_t *end) {
+EBNN_NOINLINE void swap_within_bytes(uint32_t *words, const uint32_t *end) {
     for (; words != end; words += 8) {
         uint32_t a = words[0], b = words[1], c = words[2], d = words[3];
         uint32_t e = words[4], f = words[5], g = words[6], h = words[7];

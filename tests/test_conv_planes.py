@@ -77,4 +77,4 @@ def test_windows_of_more_products_than_a_counter_holds_are_left_to_other_kernels
     spec = InputSpec(1, 8, 8)
     assert lanes_of(block("conv1x1-227, conv3x3-16, fc-4", spec)) is not None  # 2043 products
     assert lanes_of(block("conv1x1-228, conv3x3-16, fc-4", spec)) is None
-    assert f"EBNN_COUNT_PLANES = {COUNT_PLANES} " in (KERNEL_DIR / "ebnn_kernels.h").read_text()
+    assert f"EBNN_COUNT_PLANES = {COUNT_PLANES}," in (KERNEL_DIR / "ebnn_kernels.h").read_text()

@@ -13,7 +13,7 @@ def braces(head: str, lines: Iterable[str]) -> list[str]:
 
 def function(what: str, name: str, parameters: Iterable[str], lines: Iterable[str]) -> str:
     """A static function that stays one, with a comment."""
-    head = f"EBNN_WHOLE void {name}({', '.join(parameters)})"
+    head = f"EBNN_NOINLINE void {name}({', '.join(parameters)})"
     return "\n".join([f"/* {what} */", *braces(head, lines)]) + "\n\n"
 
 

@@ -77,7 +77,7 @@ def _tabulate(name: str, columns: Columns) -> str:
     ]
     return function(
         "Those of `rows` rows.",
-        f"EBNN_WHOLE void {name}_tabulate(const {_value(columns)} *pixel, uint32_t pitch,"
+        f"EBNN_NOINLINE void {name}_tabulate(const {_value(columns)} *pixel, uint32_t pitch,"
         " uint32_t rows, uint32_t *v)",
         body,
     )
@@ -102,7 +102,7 @@ def _filters(name: str, columns: Columns, filters: list[Filter]) -> str:
     return function(
         f"For `rows` rows of the convolution: bit k of {word} is below its threshold."
         f"\n * {_range_text(columns)}",
-        f"EBNN_WHOLE void {name}_filters(uint32_t *v, uint32_t rows)",
+        f"EBNN_NOINLINE void {name}_filters(uint32_t *v, uint32_t rows)",
         loop,
     )
 
@@ -145,7 +145,8 @@ def _fused(name: str, columns: Columns, filters: list[Filter]) -> str:
     return function(
         "Both at once: of a window's three tables, two stay in registers."
         f"\n * {_range_text(columns)}",
-        f"EBNN_WHOLE void {name}_fused(const {_value(columns)} *pixel, uint32_t rows, uint32_t *v)",
+        f"EBNN_NOINLINE void {name}_fused(const {_value(columns)} *pixel, uint32_t rows,"
+        " uint32_t *v)",
         body,
     )
 
@@ -198,8 +199,8 @@ def _strip(name: str, columns: Columns) -> str:
     width = columns.in_shape[2]
     return function(
         "What a column reads of `rows` rows, from the map's column `left` on; 0 outside the map.",
-        f"EBNN_WHOLE void {name}_strip(const {_value(columns)} *row, int32_t left, uint32_t rows,"
-        f" {_value(columns)} *strip)",
+        f"EBNN_NOINLINE void {name}_strip(const {_value(columns)} *row, int32_t left,"
+        f" uint32_t rows, {_value(columns)} *strip)",
         [
             f"for (; rows != 0u; --rows, row += {width}) {{",
             f"for (int32_t x = left; x < left + {columns.span}; ++x) {{",
@@ -230,7 +231,7 @@ def _whole(name: str, columns: Columns) -> str:
         body.append("}")
     return function(
         f"{block}: {columns.count} columns; v: {columns.scratch_words} words.",
-        f"EBNN_WHOLE void {name}(const {_value(columns)} *in, uint32_t *out, uint32_t *v)",
+        f"EBNN_NOINLINE void {name}(const {_value(columns)} *in, uint32_t *out, uint32_t *v)",
         body,
     )
 
