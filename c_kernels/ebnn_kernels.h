@@ -166,24 +166,25 @@ typedef struct {
 } ebnn_fc_t;
 
 /* A fully connected layer on bits, 32 outputs at a time. Listed are the inputs that are +1 or those
- * that are -1, whichever are fewer: never more than half of all, and made up to that. Takes the
- * same time whatever the input. */
-enum { EBNN_LIST_CHUNK = 256, EBNN_LIST_SPARE = 32 };
+ * that are -1, whichever are fewer, a chunk at a time; of each output's weights at these the +1 are
+ * counted in a bit-sliced counter. Takes the same time whatever the input. */
+enum { EBNN_LIST_CHUNK = 128, EBNN_LIST_SPARE = 32 }; /* entries of a list, 2 bytes each */
 
 typedef struct {
     uint16_t inputs;
     uint16_t words;          /* of the input, at most 511 */
     uint16_t groups;         /* of 32 outputs */
-    uint8_t planes;          /* of a count: at least 8, and enough for inputs / 2 */
+    uint8_t planes;          /* of a count: enough for inputs / 2, at least 8 */
     const uint32_t *used;    /* [words]: 1 where an input's bit is */
     const uint32_t *weights; /* [groups][32 * words + 1]: bit k of a word is output k's weight; of
                                 an input's word the highest bit comes first; the last one is 0 */
-    const uint32_t *limits;  /* [2][groups][planes + 1]: what a count must reach, bit-sliced; where
-                                the +1 and where the -1 are listed */
+    const uint32_t *limits;  /* [2][groups][planes + 1]: what twice the count, less the listed, plus
+                                inputs / 2 must reach, bit-sliced; where the inputs that are +1 are
+                                listed, then where those that are -1 are */
     const uint32_t *flips;   /* [2][groups]: 1 where the sign falls */
 } ebnn_fc_lists_t;
 
-/* `scratch`: */
+/* `scratch`, in words: (EBNN_LIST_CHUNK + EBNN_LIST_SPARE) / 2 + groups * planes. */
 void ebnn_fc_lists(const ebnn_fc_lists_t *layer, const uint32_t *in, uint32_t *out,
                    uint32_t *scratch);
 

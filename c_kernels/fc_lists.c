@@ -13,7 +13,7 @@ enum {
     CHUNK = EBNN_LIST_CHUNK,
     SPARE = EBNN_LIST_SPARE, /* entries that the last word listed may have too many */
     AT_ONCE = 32,            /* a list is made up to a multiple of these */
-    CARRIES = CHUNK / 8      /* of a chunk */
+    CARRIES = CHUNK / 8      /* of a chunk: 16 */
 };
 
 /* Two entries: the list starts at a word. */
@@ -106,36 +106,44 @@ EBNN_NOINLINE void add_entries(const uint16_t *list, const uint16_t *end, const 
 }
 #endif
 
-/* Add 8 carries to three planes: a carry worth 8 of them. */
-EBNN_INLINE uint32_t add_carries(const uint32_t *carry, uint32_t *plane) {
-    uint32_t x0 = carry[0], x0y0 = x0 ^ carry[1], x1 = carry[2], x1y1 = x1 ^ carry[3];
-    uint32_t x2 = carry[4], x2y2 = x2 ^ carry[5], x3 = carry[6], x3y3 = x3 ^ carry[7];
-    EBNN_DOUBLE_ADD(plane[0], x0, x0y0, x1, x1y1);
-    EBNN_DOUBLE_ADD(plane[0], x2, x2y2, x3, x3y3);
-    EBNN_DOUBLE_ADD(plane[1], x0, x0y0, x2, x2y2);
-    EBNN_PAIR_ADD(plane[2], x0, x0y0);
-    return x0;
-}
+/* Add 8 carries to bits 3 to 5 of a count: a carry worth 64. */
+#define ADD_CARRIES(out, carry)                                                                    \
+    do {                                                                                           \
+        uint32_t x0 = (carry)[0], x0y0 = x0 ^ (carry)[1], x1 = (carry)[2], x1y1 = x1 ^ (carry)[3]; \
+        uint32_t x2 = (carry)[4], x2y2 = x2 ^ (carry)[5], x3 = (carry)[6], x3y3 = x3 ^ (carry)[7]; \
+        EBNN_DOUBLE_ADD(bit3, x0, x0y0, x1, x1y1);                                                 \
+        EBNN_DOUBLE_ADD(bit3, x2, x2y2, x3, x3y3);                                                 \
+        EBNN_DOUBLE_ADD(bit4, x0, x0y0, x2, x2y2);                                                 \
+        EBNN_PAIR_ADD(bit5, x0, x0y0);                                                             \
+        (out) = x0;                                                                                \
+    } while (0)
 
-/* Add the entries up to `end`, at most a chunk, to a count. */
-EBNN_NOINLINE void add_chunk(const uint16_t *list, const uint16_t *end, const uint32_t *weights,
-                             uint32_t *count, uint32_t planes) {
-    uint32_t stored[1 + CARRIES]; /* the first is none */
-    add_entries(list, end, weights, stored, count);
+/* Add the entries up to `end`, at most a chunk, to every count. */
+EBNN_NOINLINE void add_chunk(const ebnn_fc_lists_t *layer, const uint16_t *list,
+                             const uint16_t *end, uint32_t *count) {
+    uint32_t carries[1 + CARRIES]; /* the first is none */
+    const uint32_t planes = layer->planes, group_words = 32u * layer->words + 1u;
+    const uint32_t *weights = layer->weights;
     for (uint32_t i = 1u + (uint32_t)(end - list) / 8u; i < 1 + CARRIES; ++i) {
-        stored[i] = 0;
+        carries[i] = 0;
     }
-    uint32_t upper[CARRIES / 8];
-    for (uint32_t i = 0; i < CARRIES / 8; ++i) {
-        upper[i] = add_carries(stored + 1 + 8 * i, count + 3);
-    }
-    uint32_t x0 = upper[0], x0y0 = x0 ^ upper[1], x1 = upper[2], x1y1 = x1 ^ upper[3];
-    EBNN_DOUBLE_ADD(count[6], x0, x0y0, x1, x1y1);
-    EBNN_PAIR_ADD(count[7], x0, x0y0);
-    for (uint32_t plane = 8; plane < planes; ++plane) {
-        const uint32_t bits = count[plane];
-        count[plane] = bits ^ x0;
-        x0 &= bits;
+    for (uint32_t group = layer->groups; group != 0; --group, weights += group_words) {
+        add_entries(list, end, weights, carries, count);
+        uint32_t bit3 = count[3], bit4 = count[4], bit5 = count[5], bit6 = count[6];
+        uint32_t first, second, carry;
+        ADD_CARRIES(first, carries + 1);
+        ADD_CARRIES(second, carries + 9);
+        EBNN_FULL_ADD(carry, bit6, bit6, first, second);
+        count[3] = bit3;
+        count[4] = bit4;
+        count[5] = bit5;
+        count[6] = bit6;
+        const uint32_t *const next = count + planes;
+        for (count += 7; count != next; ++count) {
+            const uint32_t bits = *count;
+            *count = bits ^ carry;
+            carry &= bits;
+        }
     }
 }
 
@@ -241,7 +249,6 @@ EBNN_INLINE uint32_t below(const uint32_t *count, uint32_t odd, const uint32_t *
 void ebnn_fc_lists(const ebnn_fc_lists_t *layer, const uint32_t *in, uint32_t *out,
                    uint32_t *scratch) {
     const uint32_t words = layer->words, groups = layer->groups, planes = layer->planes;
-    const uint32_t group_words = 32u * words + 1u;
     const uint32_t absent = 4u * 32u * words; /* offset of the 0 */
     uint16_t *const list = (uint16_t *)scratch;
     uint32_t *counts = scratch + (CHUNK + SPARE) / 2;
@@ -262,28 +269,26 @@ void ebnn_fc_lists(const ebnn_fc_lists_t *layer, const uint32_t *in, uint32_t *o
     }
 
     fill(list, CHUNK + SPARE, absent);
-    uint32_t word = 0, filled = 0;
+    const uint32_t *word = in, *used = layer->used;
+    uint32_t words_left = words, offset_bytes = 0, filled = 0;
     uint32_t left = (half + AT_ONCE - 1u) / AT_ONCE * AT_ONCE;
     while (left != 0) {
-        const uint32_t size = left < CHUNK ? left : (uint32_t)CHUNK;
         /* Until the chunk is full or all words are listed. In one condition: whichever it is, and
          * whenever, all turns together take the same time. */
-        while (((CHUNK - 1u - filled) | (words - 1u - word)) >> 31 == 0) {
-            const uint32_t bits = in[word] ^ (inverted & layer->used[word]);
-            uint16_t *const end = list_word(list + filled, bits, 4u * 32u * word);
+        while (((CHUNK - 1u - filled) | (words_left - 1u)) >> 31 == 0) {
+            uint16_t *const end =
+                list_word(list + filled, *word++ ^ (inverted & *used++), offset_bytes);
             *end = (uint16_t)absent;
             filled = (uint32_t)(end - list);
-            ++word;
+            offset_bytes += 4u * 32u;
+            --words_left;
         }
-        const uint32_t *weights = layer->weights;
-        for (uint32_t i = 0; i != groups * planes; i += planes) {
-            add_chunk(list, list + size, weights, counts + i, planes);
-            weights += group_words;
-        }
-        move_spare(list, list + size);
-        fill(list + SPARE, size, absent);
-        filled -= size; /* of no concern once all words are listed */
-        left -= size;
+        uint16_t *const end = list + (left < CHUNK ? left : (uint32_t)CHUNK);
+        add_chunk(layer, list, end, counts);
+        left -= (uint32_t)(end - list);
+        filled -= CHUNK; /* of no concern once all words are listed */
+        move_spare(list, end);
+        fill(list + SPARE, CHUNK, absent);
     }
 
     const uint32_t *limits = layer->limits + is_inverted * groups * (planes + 1u);

@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-enum { CLASS_BITS = 6, CLASS_MASK = (1 << CLASS_BITS) - 1 };
+enum { CLASS_MASK = EBNN_LOOKUP_CLASSES - 1 };
 
 /* Fields 0 and 3 of the 5 of 6 bits, whose sums then have 18 bits. */
 #define FIELDS_0_AND_3 0x00fc003fu
@@ -47,7 +47,7 @@ int32_t ebnn_lookup_best(const ebnn_lookup_t *layer, uint32_t first, const ebnn_
         const uint32_t left = layer->outputs - first;
         const uint32_t count = left < EBNN_LOOKUP_OUTPUTS ? left : (uint32_t)EBNN_LOOKUP_OUTPUTS;
         for (uint32_t i = 0; i < count; ++i) {
-            scores[first + i] = (keys[i] - (keys[i] & CLASS_MASK)) / (1 << CLASS_BITS);
+            scores[first + i] = (keys[i] - (keys[i] & CLASS_MASK)) / EBNN_LOOKUP_CLASSES;
         }
     }
     return (int32_t)best;

@@ -1,179 +1,125 @@
-/* What a head by lookup is made of: its lookups are generated, what follows is in head_lookup.c.
+/* What a head by lookup is made of: its lookups are generated code, the rest is head_lookup.c.
  *
- * A table's entry has 10 fields of 3 bits, for 10 outputs: how many of the few inputs that it is
- * found by match the output's weights. Entries are added up in `all` and, the even fields alone,
- * with room for sums up to 63, in `even`: what `all` has more are the odd fields. Both are a part
- * of the whole. */
+ * A table's entry has a field of 3 bits for each of 10 outputs: how many of the few inputs that
+ * lead to it match the output's weights. Entries are added up in `all`; in `odd` are the odd fields
+ * alone, which then have 6 bits each, and the even ones are what `all` has more. */
 #ifndef EBNN_HEAD_LOOKUP_H
 #define EBNN_HEAD_LOOKUP_H
 
 #include "bits.h"
 
-enum { EBNN_LOOKUP_OUTPUTS = 10 };
+enum { EBNN_LOOKUP_OUTPUTS = 10, EBNN_LOOKUP_CLASSES = 64 };
 
-/* 5 of 10 fields. */
-#define EBNN_EVERY_OTHER 0x071c71c7u
-
+/* Sums of entries for 63 inputs at most. */
 typedef struct {
     uint32_t all, odd;
 } ebnn_part_t;
 
-/* A class has the key 64 * score + 63 - class = multiplier * matches + offset: the lowest class of
- * equal scores has the largest key. |score| <= 2^23, so |key| <= 2^29 + 63. */
+/* The key of a class is 64 * score + 63 - class = multiplier * matches + offset: of equal scores
+ * the lowest class has the largest key. |score| <= 2^23, so |key| <= 2^29 + 63. */
 typedef struct {
-    uint16_t outputs;      /* at most 64 */
-    uint16_t parts;        /* of 63 inputs at most */
-    const int32_t *scales; /* [outputs, to whole tens][2]: multiplier, offset; spare ones have keys
-                              below all others */
+    uint16_t outputs; /* at most EBNN_LOOKUP_CLASSES */
+    uint16_t parts;
+    const int32_t *scales; /* [outputs, to whole tens][2]: multiplier and offset; spare outputs have
+                              EBNN_NO_KEY */
 } ebnn_lookup_t;
 
-#define EBNN_NO_KEY INT32_MIN / 2 - 1
+#define EBNN_NO_KEY (-(1 << 30)) /* below all others; no difference of two keys overflows */
 
-/* The best key of `best_key` and those of up to 10 classes from `first` on, by their parts. */
+/* The largest of `best_key` and the keys of 10 outputs from `first` on. `scores` may be null. */
 int32_t ebnn_lookup_best(const ebnn_lookup_t *layer, uint32_t first, const ebnn_part_t *parts,
                          int32_t *scores, int32_t best_key);
 int ebnn_lookup_class(int32_t best_key);
 
-/* Look up entries by `width` bits of x from bit `shift` on, each in the next table, and add them to
- * a part. A pair has at most 7 inputs, so that the sum still fits its fields. */
-#if defined(__GNUC__) && defined(__thumb2__)
-/* gcc would put other instructions between these loads, which then take twice as long, and compute
- * each address just before it is used, which takes a cycle more. So would loads that are not
- * aligned. */
-#define EBNN_FIND1(entry0, table, x, shift0, width0)                                               \
-    __asm__("ubfx %0, %2, %3, %4\n\t"                                                              \
-            "ldr %0, [%1, %0, lsl #2]\n\t"                                                         \
-            "add %1, %1, %5"                                                                       \
-            : "=&r"(entry0), "+r"(table)                                                           \
-            : "r"(x), "i"(shift0), "i"(width0), "i"(4 << (width0)))
-#define EBNN_FIND2(entry0, entry1, table, x, shift0, width0, shift1, width1)                       \
-    __asm__(".balign 4\n\t"                                                                        \
-            "ubfx %0, %3, %4, %5\n\t"                                                              \
-            "ubfx %1, %3, %6, %7\n\t"                                                              \
-            "add %1, %1, %8\n\t"                                                                   \
-            "ldr %0, [%2, %0, lsl #2]\n\t"                                                         \
-            "ldr %1, [%2, %1, lsl #2]\n\t"                                                         \
-            "add %2, %2, %9"                                                                       \
-            : "=&r"(entry0), "=&r"(entry1), "+r"(table)                                            \
-            : "r"(x), "i"(shift0), "i"(width0), "i"(shift1), "i"(width1), "i"(1 << (width0)),      \
-              "i"(4 * ((1 << (width0)) + (1 << (width1)))))
-#define EBNN_FIND3(entry0, entry1, entry2, table, x, shift0, width0, shift1, width1, shift2,       \
-                   width2)                                                                         \
-    __asm__(".balign 4\n\t"                                                                        \
-            "ubfx %0, %4, %5, %6\n\t"                                                              \
-            "ubfx %1, %4, %7, %8\n\t"                                                              \
-            "ubfx %2, %4, %9, %10\n\t"                                                             \
-            "add %1, %1, %11\n\t"                                                                  \
-            "add %2, %2, %12\n\t"                                                                  \
-            "ldr %0, [%3, %0, lsl #2]\n\t"                                                         \
-            "ldr %1, [%3, %1, lsl #2]\n\t"                                                         \
-            "ldr %2, [%3, %2, lsl #2]\n\t"                                                         \
-            "add %3, %3, %13"                                                                      \
-            : "=&r"(entry0), "=&r"(entry1), "=&r"(entry2), "+r"(table)                             \
-            : "r"(x), "i"(shift0), "i"(width0), "i"(shift1), "i"(width1), "i"(shift2),             \
-              "i"(width2), "i"(1 << (width0)), "i"((1 << (width0)) + (1 << (width1))),             \
-              "i"(4 * ((1 << (width0)) + (1 << (width1)) + (1 << (width2)))))
-
+#define EBNN_EVEN_FIELDS 0x071c71c7u
 #define EBNN_ADD_ENTRY(part, entry)                                                                \
     do {                                                                                           \
         (part).all += (entry);                                                                     \
-        (part).odd += ((entry) >> 3) & EBNN_EVERY_OTHER;                                           \
+        (part).odd += ((entry) >> 3) & EBNN_EVEN_FIELDS;                                           \
     } while (0)
-#define EBNN_LOOK_UP1(part, table, x, shift0, width0)                                              \
-    do {                                                                                           \
-        uint32_t entry0_;                                                                          \
-        EBNN_FIND1(entry0_, table, x, shift0, width0);                                             \
-        EBNN_ADD_ENTRY(part, entry0_);                                                             \
-    } while (0)
-#define EBNN_LOOK_UP2(part, table, x, shift0, width0, shift1, width1)                              \
-    do {                                                                                           \
-        uint32_t entry0_, entry1_;                                                                 \
-        EBNN_FIND2(entry0_, entry1_, table, x, shift0, width0, shift1, width1);                    \
-        EBNN_ADD_ENTRY(part, entry0_);                                                             \
-        EBNN_ADD_ENTRY(part, entry1_);                                                             \
-    } while (0)
-#define EBNN_LOOK_UP3(part, table, x, shift0, width0, shift1, width1, shift2, width2)              \
+
+/* Add `count` entries, 1 to 3, to a part: the first `width` bits of x from `shift` on lead to one
+ * of 2^width in the next table, those that follow to one in the table after it, and so on. */
+#if defined(__GNUC__) && defined(__thumb2__)
+/* gcc takes a fifth more: it puts other instructions between the loads, which then take twice as
+ * long on a Cortex-M3 or M4, as does one that is not aligned behind another. */
+#define EBNN_LOOK_UP(part, table, x, shift, width, count)                                          \
     do {                                                                                           \
         uint32_t entry0_, entry1_, entry2_;                                                        \
-        EBNN_FIND3(entry0_, entry1_, entry2_, table, x, shift0, width0, shift1, width1, shift2,    \
-                   width2);                                                                        \
+        __asm__(".balign 4\n\t"                                                                    \
+                "ubfx %0, %4, %5, %6\n\t"                                                          \
+                ".if %c7 > 1\n\t"                                                                  \
+                "ubfx %1, %4, %c5 + %c6, %6\n\t"                                                   \
+                "add %1, %1, 1 << %c6\n\t"                                                         \
+                ".endif\n\t"                                                                       \
+                ".if %c7 > 2\n\t"                                                                  \
+                "ubfx %2, %4, %c5 + 2 * %c6, %6\n\t"                                               \
+                "add %2, %2, 2 << %c6\n\t"                                                         \
+                ".endif\n\t"                                                                       \
+                "ldr %0, [%3, %0, lsl #2]\n\t"                                                     \
+                ".if %c7 > 1\n\t"                                                                  \
+                "ldr %1, [%3, %1, lsl #2]\n\t"                                                     \
+                ".endif\n\t"                                                                       \
+                ".if %c7 > 2\n\t"                                                                  \
+                "ldr %2, [%3, %2, lsl #2]\n\t"                                                     \
+                ".endif\n\t"                                                                       \
+                "add %3, %3, (4 * %c7) << %c6"                                                     \
+                : "=&r"(entry0_), "=&r"(entry1_), "=&r"(entry2_), "+r"(table)                      \
+                : "r"(x), "i"(shift), "i"(width), "i"(count));                                     \
         EBNN_ADD_ENTRY(part, entry0_);                                                             \
-        EBNN_ADD_ENTRY(part, entry1_);                                                             \
-        EBNN_ADD_ENTRY(part, entry2_);                                                             \
+        if ((count) > 1) {                                                                         \
+            EBNN_ADD_ENTRY(part, entry1_);                                                         \
+        }                                                                                          \
+        if ((count) > 2) {                                                                         \
+            EBNN_ADD_ENTRY(part, entry2_);                                                         \
+        }                                                                                          \
     } while (0)
-#define EBNN_LOOK_UP_PAIR(part, table, x, shift0, width0, shift1, width1)                          \
-    do {                                                                                           \
-        uint32_t entry0_, entry1_;                                                                 \
-        EBNN_FIND2(entry0_, entry1_, table, x, shift0, width0, shift1, width1);                    \
-        entry0_ += entry1_;                                                                        \
-        EBNN_ADD_ENTRY(part, entry0_);                                                             \
-    } while (0)
-#else
-#if defined(__GNUC__) && defined(__thumb__)
-#define LOOK_UP_T1                                                                                 \
-    ".syntax unified\n\t"                                                                          \
-    ".if %c6 < 2\n\tlsls %0, %4, #(2 - %c6)\n\t.else\n\tlsrs %0, %4, #(%c6 - 2)\n\t.endif\n\t"     \
-    "ands %0, %0, %5\n\t"                                                                          \
-    "ldr %0, [%1, %0]\n\t"                                                                         \
-    ".if %c7 > 255\n\tadds %1, %1, #128\n\tadds %1, %1, #(%c7 - 128)\n\t.else\n\tadds %1, %1, "    \
-    "%7\n\t.endif\n\t"
-#define EBNN_LOOK_UP1(part, table, x, shift0, width0)                                              \
+#elif defined(__GNUC__) && defined(__thumb__)
+/* gcc takes a third more: it looks up many entries before it adds them up, and moves copies of the
+ * table's address along, for which a Cortex-M0 has too few registers. */
+#define EBNN_LOOK_UP1(part, table, x, shift, width)                                                \
     do {                                                                                           \
         uint32_t entry_;                                                                           \
-        __asm__(LOOK_UP_T1 "adds %2, %2, %0\n\t"                                                   \
-                           "lsrs %0, %0, #3\n\t"                                                   \
-                           "ands %0, %0, %8\n\t"                                                   \
-                           "adds %3, %3, %0"                                                       \
+        __asm__(".syntax unified\n\t"                                                              \
+                ".if %c6 < 2\n\t"                                                                  \
+                "lsls %0, %4, 2 - %c6\n\t"                                                         \
+                ".else\n\t"                                                                        \
+                "lsrs %0, %4, %c6 - 2\n\t"                                                         \
+                ".endif\n\t"                                                                       \
+                "ands %0, %0, %5\n\t"                                                              \
+                "ldr %0, [%1, %0]\n\t"                                                             \
+                ".if %c7 > 5\n\t" /* more than an immediate holds */                               \
+                "adds %1, %1, 2 << %c7\n\t"                                                        \
+                "adds %1, %1, 2 << %c7\n\t"                                                        \
+                ".else\n\t"                                                                        \
+                "adds %1, %1, 4 << %c7\n\t"                                                        \
+                ".endif\n\t"                                                                       \
+                "adds %2, %2, %0\n\t"                                                              \
+                "lsrs %0, %0, #3\n\t"                                                              \
+                "ands %0, %0, %8\n\t"                                                              \
+                "adds %3, %3, %0"                                                                  \
                 : "=&l"(entry_), "+l"(table), "+l"((part).all), "+l"((part).odd)                   \
-                : "l"(x), "l"((4u << (width0)) - 4u), "i"(shift0), "i"(4 << (width0)),             \
-                  "l"(EBNN_EVERY_OTHER)                                                            \
+                : "l"(x), "l"((4u << (width)) - 4u), "i"(shift), "i"(width), "l"(EBNN_EVEN_FIELDS) \
                 : "cc");                                                                           \
     } while (0)
-#define EBNN_LOOK_UP_PAIR(part, table, x, shift0, width0, shift1, width1)                          \
-    EBNN_LOOK_UP2(part, table, x, shift0, width0, shift1, width1)
+#define EBNN_LOOK_UP(part, table, x, shift, width, count)                                          \
+    do {                                                                                           \
+        EBNN_LOOK_UP1(part, table, x, shift, width);                                               \
+        if ((count) > 1) {                                                                         \
+            EBNN_LOOK_UP1(part, table, x, (shift) + (width), width);                               \
+        }                                                                                          \
+        if ((count) > 2) {                                                                         \
+            EBNN_LOOK_UP1(part, table, x, (shift) + 2 * (width), width);                           \
+        }                                                                                          \
+    } while (0)
 #else
-/* gcc would look up many entries before it adds them up, and move copies of the table's address
- * along, which takes more registers than a Cortex-M0 has. */
-#if defined(__GNUC__)
-#define EBNN_FIRST(value) __asm__ volatile("" : "+l"(value))
-#else
-#define EBNN_FIRST(value) ((void)0)
-#endif
-
-EBNN_INLINE uint32_t ebnn_find(const uint32_t **table, uint32_t x, uint32_t shift, uint32_t width) {
-    const uint32_t mask = ((1u << width) - 1u) * 4u;
-    const uint32_t offset_bytes = (shift < 2u ? x << (2u - shift) : x >> (shift - 2u)) & mask;
-    uint32_t entry = *(const uint32_t *)(const void *)((const char *)*table + offset_bytes);
-    EBNN_FIRST(entry);
-    *table += 1u << width;
-    return entry;
-}
-
-#define EBNN_ADD_ENTRY(part, entry)                                                                \
+#define EBNN_LOOK_UP(part, table, x, shift, width, count)                                          \
     do {                                                                                           \
-        const uint32_t entry_ = (entry);                                                           \
-        (part).all += entry_;                                                                      \
-        (part).odd += (entry_ >> 3) & EBNN_EVERY_OTHER;                                            \
-        EBNN_FIRST((part).odd);                                                                    \
-    } while (0)
-#define EBNN_LOOK_UP1(part, table, x, shift0, width0)                                              \
-    EBNN_ADD_ENTRY(part, ebnn_find(&(table), x, shift0, width0))
-#define EBNN_LOOK_UP_PAIR(part, table, x, shift0, width0, shift1, width1)                          \
-    do {                                                                                           \
-        const uint32_t entry0_ = ebnn_find(&(table), x, shift0, width0);                           \
-        EBNN_ADD_ENTRY(part, entry0_ + ebnn_find(&(table), x, shift1, width1));                    \
-    } while (0)
-#endif
-#define EBNN_LOOK_UP2(part, table, x, shift0, width0, shift1, width1)                              \
-    do {                                                                                           \
-        EBNN_LOOK_UP1(part, table, x, shift0, width0);                                             \
-        EBNN_LOOK_UP1(part, table, x, shift1, width1);                                             \
-    } while (0)
-#define EBNN_LOOK_UP3(part, table, x, shift0, width0, shift1, width1, shift2, width2)              \
-    do {                                                                                           \
-        EBNN_LOOK_UP1(part, table, x, shift0, width0);                                             \
-        EBNN_LOOK_UP1(part, table, x, shift1, width1);                                             \
-        EBNN_LOOK_UP1(part, table, x, shift2, width2);                                             \
+        for (uint32_t i_ = 0, bits_ = (x) >> (shift); i_ < (count); ++i_, bits_ >>= (width)) {     \
+            const uint32_t entry_ = (table)[bits_ & ((1u << (width)) - 1u)];                       \
+            EBNN_ADD_ENTRY(part, entry_);                                                          \
+            (table) += 1u << (width);                                                              \
+        }                                                                                          \
     } while (0)
 #endif
 

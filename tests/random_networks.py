@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -66,6 +68,43 @@ def word_architectures(draw: st.DrawFn) -> Architecture:
     channels = draw(st.sampled_from([1, 5, 16, 31, 32, 33, 64, 80]))
     second = draw(conv_pools((channels, spec.height, spec.width)))
     return Architecture(spec, (ConvPool(channels, 1, 1), second, Linear(draw(st.integers(2, 5)))))
+
+
+@st.composite
+def integer_architectures(draw: st.DrawFn) -> Architecture:
+    """A convolution of integers and a head. Half of them are 3x3 on one channel, for which there is
+    code of its own; some maps are so high that they are cut, some sums need 32 bits."""
+    is_3x3 = draw(st.booleans())
+    spec = InputSpec(
+        channels=1 if is_3x3 else draw(st.integers(1, 4)),
+        height=draw(st.integers(3, 40)),
+        width=draw(st.integers(3, 14)),
+        kind=draw(st.sampled_from(["uint8", "float"])),
+        fraction_bits=draw(st.integers(4, 10)),
+    )
+    block = draw(conv_pools(spec.shape))
+    if is_3x3:
+        plain = ConvPool(block.channels, 3, 3, draw(st.integers(1, 2)), draw(st.integers(0, 2)))
+        _, height, width = plain.conv_shape(spec.shape)
+        pool, pool_stride = draw(st.sampled_from([(1, 1), (2, 2), (3, 2), (3, 3), (2, 1)]))
+        block = replace(plain, pool=min(pool, height, width), pool_stride=pool_stride)
+    return Architecture(spec, (block, Linear(draw(st.integers(2, 5)))))
+
+
+@st.composite
+def dense_architectures(draw: st.DrawFn) -> Architecture:
+    """An architecture whose first block is a convolution of dense bits: maps of several words a row
+    and of many rows a word included, followed by any kind of block."""
+    width = st.one_of(st.integers(1, 33), st.sampled_from([28, 32]), st.integers(34, 70))
+    spec = InputSpec(draw(st.integers(1, 4)), draw(st.integers(1, 30)), draw(width), "bits")
+    blocks: list[Block] = [draw(conv_pools(spec.shape))]
+    following = draw(st.sampled_from(["conv", "fc", "head", "head"]))
+    if following == "conv":
+        blocks.append(ConvPool(5, 1, 1))
+    if following == "fc":
+        blocks.append(Linear(9))
+    blocks.append(Linear(3))
+    return Architecture(spec, tuple(blocks))
 
 
 def random_checkpoint(architecture: Architecture, seed: int) -> Checkpoint:

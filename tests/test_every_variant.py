@@ -11,7 +11,13 @@ import pytest
 from agreement import assert_same_in_simulator, assert_same_on_host
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_networks import architectures, random_checkpoint, word_architectures
+from random_networks import (
+    architectures,
+    dense_architectures,
+    integer_architectures,
+    random_checkpoint,
+    word_architectures,
+)
 
 from ebnn.architecture import Architecture, InputSpec, parse
 from ebnn.cost_measurement import trials_of
@@ -30,7 +36,7 @@ def is_taken(name: str, network: LoweredNetwork) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(
-    max_examples=20,
+    max_examples=15,
     deadline=None,
     derandomize=True,
     suppress_health_check=[
@@ -40,7 +46,10 @@ def is_taken(name: str, network: LoweredNetwork) -> bool:
     ],
 )
 @given(
-    architecture=st.one_of(architectures(), word_architectures()), seed=st.integers(0, 2**32 - 1)
+    architecture=st.one_of(
+        architectures(), word_architectures(), integer_architectures(), dense_architectures()
+    ),
+    seed=st.integers(0, 2**32 - 1),
 )
 def test_a_kernel_agrees_with_numpy_on_every_bit(
     name: str,

@@ -93,7 +93,9 @@ def _loop(plan: Plan) -> str:
     if one_strip:
         left, columns, up = (f"{value}u" for value in _window(plan, 0))
     value = f"ebnn_bits_at(in, {plus(f'(c * {height}u + y) * {width}u', left)}, {columns})"
-    if _needs_zeros(plan):
+    if width == WORD_BITS and one_strip:
+        value = f"in[c * {height}u + y]"
+    elif _needs_zeros(plan):
         value = f"({value} & UINT32_MAX >> ({WORD_BITS}u - {columns})) << {up}"
     last = lanes.map_row(lanes.map_words(lanes.band_rows) - 1)
     if lanes.block.padding or last + (lanes.slots - 1) * lanes.band_offset >= height:

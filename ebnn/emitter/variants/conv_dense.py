@@ -24,6 +24,7 @@ from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
 
 _OPERATIONS_MAX = 8000  # of the filters, 3 to 4 bytes each
+_BORDER_CLASSES_MAX = 256  # a word's class is a byte
 
 
 def _plan(site: Site[HiddenLayer]) -> Plan | None:
@@ -34,11 +35,9 @@ def _serves(site: Site[HiddenLayer]) -> bool:
     if not is_conv(site) or site.layout.c_name != "EBNN_DENSE":
         return False
     plan = _plan(site)
-    return plan is not None and _operations(plan) <= _OPERATIONS_MAX
-
-
-def _operations(plan: Plan) -> int:
-    return sum(operations_of(plan, filter_) for filter_ in range(plan.filters))
+    if plan is None or len(plan.borders.words) > _BORDER_CLASSES_MAX:
+        return False
+    return sum(operations_of(plan, f) for f in range(plan.filters)) <= _OPERATIONS_MAX
 
 
 def _call(site: Site[HiddenLayer]) -> Step:

@@ -23,6 +23,7 @@ _KERNELS = (
     "count_planes_thumb1.h",
     "count_planes_thumb2.h",
     "counters.h",
+    "plane_spans.h",
 )
 
 

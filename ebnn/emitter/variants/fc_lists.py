@@ -17,20 +17,17 @@ from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
 from ebnn.packing import pack_rows
 
-_WORDS_MAX = 511  # a list's entries are offsets of 16 bits into 32 * words + 1 words
-_PLANES_MIN = 8  # of a count, for what is added to it at a time
-_CHUNK = 256  # entries that are listed and then counted
-_TREE = 32  # entries that are added up at a time
+_WORDS_MAX = 511  # the offset of the last weight has 16 bits
+_PLANES_MIN = 8  # the lowest 7 are added to at once
+_CHUNK = 128  # EBNN_LIST_CHUNK, EBNN_LIST_SPARE: entries of 2 bytes
+_SPARE = 32
+_AT_ONCE = 32  # the list is made up to a multiple of these
 
 
 def _serves(site: Site[HiddenLayer]) -> bool:
-    is_bits = site.layout.bit_of is not None
-    return (
-        isinstance(site.layer.block, Linear)
-        and is_bits
-        and site.layer.weight.shape[1] >= 2
-        and site.layout.words <= _WORDS_MAX
-    )
+    if not isinstance(site.layer.block, Linear) or site.layout.bit_of is None:
+        return False
+    return site.layer.weight.shape[1] >= 2 and site.layout.words <= _WORDS_MAX
 
 
 def _lanes(values: NDArray[np.bool_]) -> NDArray[np.uint32]:
@@ -43,21 +40,19 @@ def _call(site: Site[HiddenLayer]) -> Step:
     layer, name, layout = site.layer, site.name, site.layout
     assert layout.bit_of is not None
     outputs, inputs = layer.weight.shape
-    half = inputs // 2
-    planes = max(_PLANES_MIN, half.bit_length())
+    planes = max(_PLANES_MIN, (inputs // 2).bit_length())
     groups = -(-outputs // WORD_BITS)
-    # A word's highest bit comes first.
-    positions = layout.bit_of.ravel() ^ (WORD_BITS - 1)
     weights = np.zeros((groups, WORD_BITS * layout.words + 1), np.uint32)
-    weights[:, positions] = _lanes(layer.weight.T > 0).T
+    # Of each word of the map the highest bit comes first.
+    weights[:, layout.bit_of.ravel() ^ (WORD_BITS - 1)] = _lanes(layer.weight.T > 0).T
     used = layout.pack(np.ones(layer.in_shape, np.int8))
     limits, is_flipped = _limits(layer)
-    bits = (limits[:, None] >> np.arange(planes + 1)[:, None]) & 1 == 1
-    limit_planes = np.ascontiguousarray(_lanes(bits).swapaxes(1, 2))
-    flips = ~_lanes(~is_flipped)
+    is_set = limits[:, None] >> np.arange(planes + 1)[:, None] & 1 == 1
+    limit_planes = np.ascontiguousarray(_lanes(is_set).swapaxes(1, 2))
+    flips = ~_lanes(~is_flipped)  # a lane without an output gives 0
     declarations = (
         array(f"{name}_used", used, "1 where an input's bit is")
-        + array(f"{name}_weights", weights, "weights: 32 outputs a word, by inputs, then a 0")
+        + array(f"{name}_weights", weights, "weights: 32 outputs a word; inputs, then a 0")
         + array(f"{name}_limits", limit_planes, "what a count must reach, bit-sliced")
         + array(f"{name}_flips", flips, "1 where the sign falls")
         + struct(
@@ -83,7 +78,7 @@ def _call(site: Site[HiddenLayer]) -> Step:
         output_bytes=written.map_bytes,
         kernels=("fc_lists.c",),
         region="ebnn_fc_lists",
-        scratch_bytes=4 * (_CHUNK // 2 + 16 + groups * planes),
+        scratch_bytes=2 * (_CHUNK + _SPARE) + 4 * groups * planes,
         parameter_bytes=total_bytes(used, weights, limit_planes, flips),
         block=site.index,
         layout=written,
@@ -91,17 +86,15 @@ def _call(site: Site[HiddenLayer]) -> Step:
 
 
 def _limits(layer: HiddenLayer) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """What twice the count of listed weights +1, less the listed, plus half the inputs must reach,
-    int (2, outputs), and whether the output is then -1: where the inputs +1 are listed, and where
-    those -1 are.
-
-    With n inputs, m of them listed, w weights +1 and a of these listed, the products that are -1
-    are m + w - 2 a where the inputs +1 are listed, and m - w + 2 a + ... where those -1 are.
+    """What 2 a - m + inputs // 2 must reach, int (2, outputs), with m inputs listed and a of an
+    output's weights at these +1, for `ebnn_fc_lists_t.limits`; and whether it is then that the
+    output is -1. First where the inputs that are +1 are listed, then where those that are -1 are.
     """
     inputs = layer.weight.shape[1]
     half = inputs // 2
-    negative = (inputs - layer.threshold.astype(np.int64)) // 2  # products -1 that may be
-    negative = negative.clip(-1, inputs)
+    # Products that may be -1 for the sum to reach the threshold: w + m - 2 a of them are, with w
+    # weights +1, or inputs - w - (m - 2 a) where the inputs that are -1 are listed.
+    negative = ((inputs - layer.threshold.astype(np.int64)) // 2).clip(-1, inputs)
     positive = (layer.weight > 0).sum(axis=1)
     limits = np.stack([positive - negative, positive - inputs + negative + 1]) + half
     is_flipped = np.stack([layer.flip, ~layer.flip])
@@ -112,12 +105,15 @@ def _limits(layer: HiddenLayer) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
     outputs, inputs = site.layer.weight.shape
     groups = -(-outputs // WORD_BITS)
-    entries = -(-inputs // 2 // _TREE) * _TREE
+    entries = -(-inputs // 2 // _AT_ONCE) * _AT_ONCE
+    planes = max(_PLANES_MIN, (inputs // 2).bit_length())
+    chunks = -(-entries // _CHUNK)
     return {
         "words": site.layout.words,
         "entries": groups * entries,
-        "chunks": groups * -(-entries // _CHUNK),
-        "groups": groups,
+        "chunks": chunks,
+        "added_chunks": groups * chunks,
+        "planes": groups * planes,
     }
 
 
