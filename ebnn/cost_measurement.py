@@ -33,7 +33,7 @@ from ebnn.sim.core import MODEL_VERSION
 from ebnn.sim.errors import UserError
 from ebnn.toolchain.gcc import find_gcc
 
-MEASUREMENTS = 20  # blocks for each variant and core
+MEASUREMENTS = 12  # blocks for each variant and core
 _SEED = 5
 _PRODUCTS_MAX = 3_000_000  # of one block: the simulator's time
 _DRAWS_MAX = 4000
@@ -65,24 +65,20 @@ class Measurement:
 
 
 def measure(
-    folder: Path,
-    variants: Sequence[str] = (),
-    on_progress: Callable[[str, str], None] = lambda variant, core: None,
+    folder: Path, variant: str, on_progress: Callable[[str], None] = lambda text: None
 ) -> dict[str, dict[str, Any]]:
-    """Costs by core and variant, as costs.toml has them; of `variants` alone, where given.
+    """Costs of a variant by core, as costs.toml has them.
 
-    Builds in `folder`. `on_progress` is told each variant and core when it begins.
+    Builds in `folder`. `on_progress` is told each core when it begins.
     """
-    for name in variants:
-        if name not in NAMES:
-            raise UserError(f"no variant is called {name!r}: choose one of {', '.join(NAMES)}")
+    if variant not in NAMES:
+        raise UserError(f"no variant is called {variant!r}: choose one of {', '.join(NAMES)}")
     costs: dict[str, dict[str, Any]] = {}
-    for name in variants or NAMES:
-        trials = list(trials_of(name, MEASUREMENTS))
-        for core in MEASURED_CORES:
-            on_progress(name, core)
-            measurements = [run_trial(trial, name, core, folder) for trial in trials]
-            costs.setdefault(core, {})[name] = _fitted(measurements)
+    trials = list(trials_of(variant, MEASUREMENTS))
+    for core in MEASURED_CORES:
+        on_progress(f"{variant} on {core}")
+        measurements = [run_trial(trial, variant, core, folder) for trial in trials]
+        costs[core] = {variant: _fitted(measurements)}
     return costs
 
 

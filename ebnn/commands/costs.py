@@ -38,11 +38,9 @@ def run(args: argparse.Namespace) -> int:
 
         log = Console(stderr=True)
         with tempfile.TemporaryDirectory(prefix="ebnn-costs-") as folder:
-            update(
-                measure(
-                    Path(folder), args.variant, lambda name, core: log.print(f"{name} on {core}")
-                )
-            )
+            for name in args.variant or NAMES:
+                # One by one: what was measured stays when the rest is interrupted.
+                update(measure(Path(folder), name, lambda text: log.print(text)))
         forget_costs()
     names = args.variant or NAMES
     rows = [(name, core, cost_of(name, core)) for name in names for core in MEASURED_CORES]
