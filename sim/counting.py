@@ -136,7 +136,11 @@ class Counting:
         elif not costs:
             record.kind = stops.KIND_STACK
             taken = {c.address for c in block.cost.dynamic}
-            taken |= {one.address for one in block.instructions if self.costs.system(one)}
+            taken |= {
+                one.address
+                for one in block.instructions
+                if missing_feature(self.core, one) or self.costs.system(one) is not None
+            }
             watches = stack_watches(block.instructions, taken)
             record.lowest_sp = watches[address].lowest_sp
             record.same_stack = watches[address].same_stack

@@ -183,6 +183,18 @@ def test_what_the_silicon_refuses_is_a_named_fault(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_an_instruction_that_the_core_lacks_may_stand_behind_a_change_of_sp(
+    tmp_path: Path, engine: str
+) -> None:
+    body = " mov r1, sp\n mov sp, r1\n .hword 0xfb21, 0x0203\n nop\n bx lr"  # SMLAD
+    machine = Machine(build(tmp_path, "m3", assembly=function("bad", body)), engine=engine)
+    machine.run_until("main")
+    with pytest.raises(Fault) as caught:
+        machine.call("bad")
+    assert caught.value.kind == "not-on-core"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_unaligned_loads_inside_an_it_block_keep_its_conditions(
     tmp_path: Path, engine: str
 ) -> None:
