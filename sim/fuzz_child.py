@@ -49,7 +49,8 @@ class Sandbox:
         self.broken: str | None = None
         self._allowed = {str(allowed), str(usage_path(allowed))}
         # Modules are loaded when they are first needed.
-        roots = (sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[1]))
+        folders = [folder for folder in sys.path if folder]  # modules are imported while it runs
+        roots = (sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[1]), *folders)
         self._code = tuple(str(Path(root).resolve()) for root in roots)
         sys.addaudithook(self._hear)
 
