@@ -466,13 +466,15 @@ void ebnn_on_interrupt(void *uc, uint32_t number, void *user) {
     stop(e, STOP_INTERRUPT, 0);
 }
 
-engine *ebnn_engine_new(void *uc, void *reg_read, void *emu_stop, decode_callback decode) {
+engine *ebnn_engine_new(void *uc, void *reg_read, void *reg_write, void *emu_stop,
+                        decode_callback decode) {
     engine *e = calloc(1, sizeof(engine));
     if (e == NULL) {
         return NULL;
     }
     e->uc = uc;
     memcpy(&e->reg_read, &reg_read, sizeof reg_read);
+    memcpy(&e->reg_write, &reg_write, sizeof reg_write);
     memcpy(&e->emu_stop, &emu_stop, sizeof emu_stop);
     e->decode = decode;
     e->idle.address = NEVER;

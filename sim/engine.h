@@ -20,7 +20,7 @@
 #define NEVER 1u /* odd, so it equals no block's address */
 #define NO_LINE UINT32_MAX
 #define CHUNK_BLOCKS 64u
-#define LAST_PAGE_BYTES 1024u
+#define PAGE_BYTES 1024u             /* Unicorn's */
 #define CACHE_LINE_BYTES 64u         /* of the host */
 #define EXC_RETURN_START 0xFFFFFF00u /* LR in a handler is at least this */
 #define MAX_FRAMES 64u
@@ -29,6 +29,21 @@
 /* Unicorn's register numbers (unicorn/arm.h). */
 enum { REGISTER_LR = 10, REGISTER_SP = 12, REGISTER_R0 = 66, REGISTER_EPSR = 121 };
 #define EPSR_THUMB (1u << 24)
+
+/* Unicorn's functions: Python passes their addresses. */
+typedef int (*reg_read_function)(void *uc, int regid, void *value);
+typedef int (*reg_write_function)(void *uc, int regid, const void *value);
+typedef int (*emu_stop_function)(void *uc);
+
+/* Before Unicorn calls a hook on an access to memory it sets the core's state to that of the
+ * instruction, the IT state too, and leaves it so. Translated code takes it to be clear but at the
+ * start of a block that begins inside an IT block: the next block that is looked up, behind a
+ * branch through a register, would have its first instructions skipped. So each such hook clears
+ * it. */
+static inline void forget_it(void *uc, reg_write_function reg_write) {
+    uint32_t epsr = EPSR_THUMB;
+    reg_write(uc, REGISTER_EPSR, &epsr);
+}
 
 /* Why a run stopped; mirrored in engine.py. */
 enum {
@@ -162,9 +177,6 @@ typedef struct engine engine;
 typedef int (*decode_callback)(uint32_t address, uint32_t size, block *before, block *into);
 /* SP is about to be lower than ever before, in the block that goes on at `address`. */
 typedef void (*deeper_callback)(uint32_t address);
-typedef int (*reg_read_function)(void *uc, int regid, void *value);
-typedef int (*reg_write_function)(void *uc, int regid, const void *value);
-typedef int (*emu_stop_function)(void *uc);
 
 struct engine {
     /* What every block touches. */
@@ -199,6 +211,7 @@ struct engine {
     block *pending_before; /* what it was fallen into from; NULL for a branch */
     void *uc;
     reg_read_function reg_read;
+    reg_write_function reg_write;
     emu_stop_function emu_stop;
     decode_callback decode;
     deeper_callback deeper; /* NULL when nobody wants to know */
@@ -218,7 +231,6 @@ struct engine {
     block *table[TABLE_SIZE];
 };
 
-void forget_it(void *uc);
 uint64_t flash_fetch(flash *f, uint32_t line, uint64_t now);
 void flash_free(flash *f);
 

@@ -127,7 +127,7 @@ def find_library() -> Any:
         return None
     pointer = ctypes.c_void_p
     for name, result, arguments in (
-        ("ebnn_engine_new", pointer, [pointer, pointer, pointer, _DECODE]),
+        ("ebnn_engine_new", pointer, [pointer, pointer, pointer, pointer, _DECODE]),
         ("ebnn_engine_free", None, [pointer]),
         ("ebnn_engine_watch_stack", None, [pointer, _DEEPER]),
         ("ebnn_engine_jump", None, [pointer]),
@@ -142,7 +142,6 @@ def find_library() -> Any:
         ("ebnn_engine_add_instruction", ctypes.POINTER(Instruction), [pointer, _u32]),
         ("ebnn_engine_instruction", ctypes.POINTER(Instruction), [pointer, _u32]),
         ("ebnn_engine_set_flash", ctypes.c_int, [pointer, *[_u32] * 9]),
-        ("ebnn_set_reg_write", None, [pointer]),
         ("ebnn_block_add_fetch", ctypes.c_int, [ctypes.POINTER(Block), _u32, _u32]),
         *FUNCTIONS,
     ):
@@ -187,12 +186,9 @@ class NativeEngine:
             return 0
 
         self._decode = _DECODE(decode_block)
-        unicorn = cpu.library
-        library.ebnn_set_reg_write(ctypes.cast(unicorn.uc_reg_write, ctypes.c_void_p))
         self._engine = library.ebnn_engine_new(
             cpu.handle,
-            ctypes.cast(unicorn.uc_reg_read, ctypes.c_void_p),
-            ctypes.cast(unicorn.uc_emu_stop, ctypes.c_void_p),
+            *map(cpu.address_of, ("uc_reg_read", "uc_reg_write", "uc_emu_stop")),
             self._decode,
         )
         if not self._engine:

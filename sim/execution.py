@@ -100,7 +100,7 @@ class Execution:
         self._ended: UserError | None = None
         self._access_pc = 0
         self._memory_callback = uc.MEMORY_CALLBACK(self._on_invalid_access)
-        cpu.hook(uc.HOOK_MEM_INVALID, self._memory_callback)
+        memory.hook_invalid(self._memory_callback)
         self.control = ExceptionControl(
             cpu,
             core,

@@ -75,7 +75,7 @@ void ebnn_on_flash_load(void *uc, int kind, uint64_t address, int size, int64_t 
     engine *e = user;
     (void)kind;
     (void)value;
-    forget_it(uc);
+    forget_it(uc, e->reg_write);
     if (e->stop == STOP_NONE && address >= e->flash->address &&
         address + (uint32_t)size <= e->flash->end) {
         uint64_t waited = flash_load(e->flash, (uint32_t)address, (uint32_t)size);

@@ -6,7 +6,8 @@
 typedef struct {
     uint32_t address;
     uint32_t end; /* the RAM limit: first address that does not exist */
-    uint8_t bytes[LAST_PAGE_BYTES];
+    uint8_t bytes[PAGE_BYTES];
+    reg_write_function reg_write;
 } last_page;
 
 /* Unicorn asks: may an access go ahead that the page's permissions, none at all, refuse? */
@@ -15,11 +16,11 @@ int ebnn_last_page_allows(void *uc, int kind, uint64_t address, int size, int64_
     const last_page *page = user;
     (void)kind;
     (void)value;
-    forget_it(uc);
+    forget_it(uc, page->reg_write);
     return address >= page->address && address + (uint32_t)size <= page->end;
 }
 
-/* `offset` + `size` <= LAST_PAGE_BYTES, size 1, 2, 4 or 8: Unicorn's. */
+/* `offset` + `size` <= PAGE_BYTES, size 1, 2, 4 or 8: Unicorn's. */
 uint64_t ebnn_last_page_read(void *uc, uint64_t offset, unsigned size, void *user) {
     const last_page *page = user;
     uint64_t value = 0;

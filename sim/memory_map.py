@@ -9,8 +9,9 @@ from . import unicorn_library as uc
 from .board import Board
 from .errors import UserError
 from .sizes import format_limit
+from .tlb import Tlb
 
-_PAGE = 1024
+_LAST_ADDRESS = 0xFFFFFFFF
 
 
 class _LastPage(ctypes.Structure):
@@ -19,7 +20,8 @@ class _LastPage(ctypes.Structure):
     _fields_ = (
         ("address", ctypes.c_uint32),
         ("end", ctypes.c_uint32),
-        ("bytes", ctypes.c_uint8 * _PAGE),
+        ("bytes", ctypes.c_uint8 * uc.PAGE_BYTES),
+        ("reg_write", ctypes.c_void_p),
     )
 
 
@@ -48,6 +50,7 @@ class MemoryMap:
         self._board = board
         self.ram_bytes = ram_bytes or ram.size_bytes
         self.ram_end = ram.address + self.ram_bytes
+        self._rams: list[tuple[int, int]] = []  # address and size of what is mapped in whole
         for memory in board.memories:
             if memory.kind == "flash":
                 cpu.map(memory.address, memory.size_bytes, uc.PROT_READ | uc.PROT_EXEC)
@@ -55,22 +58,40 @@ class MemoryMap:
                 cpu.write(memory.address, b"\xff" * memory.size_bytes)
             elif memory is not ram:
                 cpu.map(memory.address, memory.size_bytes, uc.PROT_ALL)
-        whole_bytes = self.ram_bytes - self.ram_bytes % _PAGE
+                self._rams.append((memory.address, memory.size_bytes))
+        whole_bytes = self.ram_bytes - self.ram_bytes % uc.PAGE_BYTES
         if whole_bytes:
             cpu.map(ram.address, whole_bytes, uc.PROT_ALL)
-        self._last_page = _LastPage(ram.address + whole_bytes, self.ram_end)
+            self._rams.append((ram.address, whole_bytes))
+        self._tlb = Tlb(cpu, self._rams, library)
+        self._last_page = _LastPage(
+            ram.address + whole_bytes, self.ram_end, reg_write=cpu.address_of("uc_reg_write")
+        )
         if whole_bytes < self.ram_bytes:
             self._map_last_page(library)
 
     def _map_last_page(self, library: Any) -> None:
         cpu, page = self._cpu, self._last_page
         if library is None:
-            cpu.map_callbacks(page.address, _PAGE, self._read_last_page, self._write_last_page)
+            cpu.map_callbacks(
+                page.address, uc.PAGE_BYTES, self._read_last_page, self._write_last_page
+            )
             return
         user = ctypes.byref(page)
         read, write = library.ebnn_last_page_read, library.ebnn_last_page_write
-        cpu.map_native_callbacks(page.address, _PAGE, read, write, user)
-        cpu.hook(uc.HOOK_MEM_DATA_PROT, library.ebnn_last_page_allows, user)
+        cpu.map_native_callbacks(page.address, uc.PAGE_BYTES, read, write, user)
+        last = page.address + uc.PAGE_BYTES - 1
+        cpu.hook(uc.HOOK_MEM_DATA_PROT, library.ebnn_last_page_allows, user, page.address, last)
+
+    def hook_invalid(self, callback: Any) -> None:
+        """Call `callback` for accesses that Unicorn refuses: no hook reaches into RAM that is
+        mapped in whole, where it refuses none, so that stores there stay fast (tlb.py)."""
+        first = 0
+        for address, size_bytes in sorted(self._rams):
+            if first < address:
+                self._cpu.hook(uc.HOOK_MEM_INVALID, callback, None, first, address - 1)
+            first = address + size_bytes
+        self._cpu.hook(uc.HOOK_MEM_INVALID, callback, None, first, _LAST_ADDRESS)
 
     def _read_last_page(self, offset: int, size: int) -> int:
         return int.from_bytes(self._last_page.bytes[offset : offset + size], "little")

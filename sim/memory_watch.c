@@ -26,6 +26,7 @@ typedef struct {
     uint32_t unused;
     watched_memory *memories;
     access_callback unknown, stored;
+    reg_write_function reg_write;
 } memory_watch;
 
 void ebnn_on_access(void *uc, int type, uint64_t address64, int size, int64_t value, void *user);
@@ -35,7 +36,7 @@ void ebnn_on_access(void *uc, int type, uint64_t address64, int size, int64_t va
     uint32_t address = (uint32_t)address64;
     uint32_t count = (uint32_t)size; /* 1 to 8 */
     (void)value;
-    forget_it(uc);
+    forget_it(uc, watch->reg_write);
     for (uint32_t index = 0; index < watch->memory_count; index++) {
         const watched_memory *memory = &watch->memories[index];
         uint32_t offset = address - memory->start;

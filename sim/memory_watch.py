@@ -36,6 +36,7 @@ class _Watch(ctypes.Structure):
         ("memories", ctypes.POINTER(_Memory)),
         ("unknown", _ACCESS),
         ("stored", _ACCESS),
+        ("reg_write", ctypes.c_void_p),
     )
 
 
@@ -81,7 +82,7 @@ class MemoryWatch:
 
         self._watch = _Watch(
             unknown is not None, 0, len(self._memories), 0, self._table,
-            guarded(unknown), guarded(stored),
+            guarded(unknown), guarded(stored), cpu.address_of("uc_reg_write"),
         )  # fmt: skip
         if library is None:
             callback: Any = MEMORY_CALLBACK(self._on_access)

@@ -29,10 +29,12 @@ CPU_MODELS = {
     "cortex-m33": 11,
 }
 PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC, PROT_ALL = 0, 1, 2, 4, 7
+PAGE_BYTES = 1024
 HOOK_INTR, HOOK_CODE, HOOK_BLOCK = 1, 4, 8
+HOOK_TLB_FILL = 1 << 17
 HOOK_MEM_DATA_PROT = 1 << 7 | 1 << 8
 HOOK_MEM_INVALID, HOOK_MEM_READ, HOOK_MEM_WRITE = 0x3F0, 1 << 10, 1 << 11
-MEM_READ = 16
+MEM_READ, MEM_FETCH = 16, 18
 MEM_READ_UNMAPPED, MEM_WRITE_UNMAPPED, MEM_FETCH_UNMAPPED = 19, 20, 21
 MEM_WRITE_PROT, MEM_READ_PROT, MEM_FETCH_PROT = 22, 23, 24
 ERR_OK, ERR_INSN_INVALID, ERR_EXCEPTION = 0, 10, 21
@@ -47,7 +49,9 @@ CORE_REGISTERS = (*range(REG_R0, REG_R0 + 13), REG_SP, REG_LR, REG_PC)
 _BUFFER_BYTES = 4096
 _EPSR_THUMB = 1 << 24
 _CTL_WRITE = 1 << 30
-_CTL_CPU_MODEL, _CTL_TB_REMOVE_CACHE, _CTL_TB_FLUSH, _CTL_TCG_BUFFER_SIZE = 7, 9, 10, 13
+_CTL_CPU_MODEL, _CTL_TB_REMOVE_CACHE, _CTL_TB_FLUSH = 7, 9, 10
+_CTL_TLB_TYPE, _CTL_TCG_BUFFER_SIZE = 12, 13
+_TLB_VIRTUAL = 1
 # For translated code, which is thrown away when it is full. Unicorn's own choice is 1 GiB, for each
 # core, and it ends the process where that much address space is not to be had.
 _TRANSLATED_BYTES = 64 << 20
@@ -72,6 +76,22 @@ MEMORY_READ_CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_uint64,
     ctypes.c_int,
     ctypes.c_int64,
+    ctypes.c_void_p,
+)
+
+
+class TlbEntry(ctypes.Structure):
+    """unicorn/unicorn.h's `uc_tlb_entry`: `address` is where the page lies."""
+
+    _fields_ = (("address", ctypes.c_uint64), ("permissions", ctypes.c_uint32))
+
+
+TLB_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_bool,
+    ctypes.c_void_p,
+    ctypes.c_uint64,
+    ctypes.c_int,
+    ctypes.POINTER(TlbEntry),
     ctypes.c_void_p,
 )
 MMIO_READ_CALLBACK = ctypes.CFUNCTYPE(
@@ -181,6 +201,10 @@ class Cpu:
         if code != ERR_OK:
             raise UnicornError(self.library.uc_strerror(code).decode())
 
+    def address_of(self, function: str) -> int | None:
+        """Where that function of Unicorn's lies, for the native engine to call."""
+        return ctypes.cast(getattr(self.library, function), ctypes.c_void_p).value
+
     def _control(self, what: int, count: int, *arguments: Any) -> None:
         command = ctypes.c_int32(what | count << 26 | _CTL_WRITE)
         self._check(self.library.uc_ctl(self.handle, command, *arguments))
@@ -204,8 +228,12 @@ class Cpu:
         self.library.uc_context_free(context)
         return len(places) == 1
 
+    def use_virtual_tlb(self) -> None:
+        """From now on HOOK_TLB_FILL says what may be done with a page."""
+        self._control(_CTL_TLB_TYPE, 1, ctypes.c_int(_TLB_VIRTUAL))
+
     def forget_it(self) -> None:
-        """Clear the IT state that Unicorn has left before a hook on memory (it_state.c)."""
+        """Clear the IT state that Unicorn leaves behind a hook on memory: engine.h."""
         self.set_register(REG_EPSR, _EPSR_THUMB)
 
     def map(self, address: int, size_bytes: int, permissions: int) -> None:

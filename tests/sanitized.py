@@ -25,7 +25,7 @@ FLAGS = ["-std=c99", "-O1", "-g", "-shared", "-fPIC", "-fsanitize=address,undefi
          "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]  # fmt: skip
 _NAMES = ["test_microbenchmarks.py", "test_sim_machine.py", "test_sim_memory.py",
           "test_sim_profile.py", "test_sim_sandbox.py", "test_sim_fuzz.py", "test_sim_map.py",
-          "test_sim_uninitialized.py"]  # fmt: skip
+          "test_sim_uninitialized.py", "test_sim_it.py", "test_sim_ram_code.py"]  # fmt: skip
 # A run takes ten times as long as without sanitizers: of the campaign's ten parts the first.
 _ALL = [*(str(TESTS / name) for name in _NAMES), "-k", "not every_mutant or part0"]
 

@@ -63,7 +63,7 @@ def test_the_sanitizers_would_tell(tmp_path: Path) -> None:
     program = (
         "from ebnn.sim.engine_native import find_library, _DECODE\n"
         "library = find_library()\n"
-        "engine = library.ebnn_engine_new(None, None, None, _DECODE(lambda *_: 0))\n"
+        "engine = library.ebnn_engine_new(None, None, None, None, _DECODE(lambda *_: 0))\n"
         "library.ebnn_engine_free(engine)\n"
         "library.ebnn_engine_jump(engine)\n"
     )
