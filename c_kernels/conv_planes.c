@@ -120,7 +120,7 @@ EBNN_NOINLINE void count_span(const ebnn_conv_planes_t *layer, uint32_t y, uint3
             pair.filters = filter + 1u == filters ? 1 : 2;
             list = ebnn_count_pair(list, &pair);
         }
-        ebnn_transpose(lanes);
+        ebnn_transpose(lanes, 32);
         pool_span(layer, y, x, lanes + layer->shifts - 1u, out);
         left -= filters;
     }

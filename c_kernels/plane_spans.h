@@ -6,45 +6,6 @@
 #include "counters.h"
 #include "ebnn_kernels.h"
 
-/* Exchange the bits of `a` under mask << j with those of `b` under mask. */
-#define EBNN_SWAP_BITS(a, b, j, mask)                                                              \
-    do {                                                                                           \
-        const uint32_t swapped_ = (((a) >> (j)) ^ (b)) & (mask);                                   \
-        (b) ^= swapped_;                                                                           \
-        (a) ^= swapped_ << (j);                                                                    \
-    } while (0)
-
-/* Bit i of word k becomes bit k of word i. */
-EBNN_NOINLINE void ebnn_transpose(uint32_t *words) {
-    for (uint32_t i = 0; i < 8; ++i) {
-        uint32_t a = words[i], b = words[i + 8], c = words[i + 16], d = words[i + 24];
-        EBNN_SWAP_BITS(a, c, 16, 0x0000ffffu);
-        EBNN_SWAP_BITS(b, d, 16, 0x0000ffffu);
-        EBNN_SWAP_BITS(a, b, 8, 0x00ff00ffu);
-        EBNN_SWAP_BITS(c, d, 8, 0x00ff00ffu);
-        words[i] = a;
-        words[i + 8] = b;
-        words[i + 16] = c;
-        words[i + 24] = d;
-    }
-    for (uint32_t i = 0; i < 4; ++i, words += 8) {
-        for (uint32_t j = 0; j < 4; ++j) {
-            EBNN_SWAP_BITS(words[j], words[j + 4], 4, 0x0f0f0f0fu);
-        }
-        for (uint32_t j = 0; j < 8; j += 4) {
-            uint32_t a = words[j], b = words[j + 1], c = words[j + 2], d = words[j + 3];
-            EBNN_SWAP_BITS(a, c, 2, 0x33333333u);
-            EBNN_SWAP_BITS(b, d, 2, 0x33333333u);
-            EBNN_SWAP_BITS(a, b, 1, 0x55555555u);
-            EBNN_SWAP_BITS(c, d, 1, 0x55555555u);
-            words[j] = a;
-            words[j + 1] = b;
-            words[j + 2] = c;
-            words[j + 3] = d;
-        }
-    }
-}
-
 /* Where 32 planes of a span lie: group (phase * kernel_height + ky) * channel words + word. */
 static inline uint32_t *ebnn_plane_group(uint32_t *planes, uint32_t group) {
     return planes + 32u * group + group / (EBNN_BLOCK_PLANES / 32u) + 1u;
@@ -82,7 +43,7 @@ EBNN_NOINLINE void ebnn_gather_group(const ebnn_conv_planes_t *layer, const uint
             *planes++ = 0;
         }
     }
-    ebnn_transpose(planes - 32);
+    ebnn_transpose(planes - 32, 32);
 }
 
 /* All planes of the span from lane (y, x) on. Those of kernel row `known` and the rows after it are

@@ -51,7 +51,7 @@ def _call(site: Site[HiddenLayer]) -> Step:
         tables["classes"] = classes, "of the words before pooling: [strip][word]"
     if plan.packed and plan.is_ragged:
         tables["masks"] = np.array(plan.masks, np.uint32), "lanes in use: [strip][pooled word]"
-    declarations = "".join(
+    declarations = '#include "bits.h"\n\n' + "".join(
         array(f"{name}_{table}", values, what) for table, (values, what) in tables.items()
     )
     declarations += rows_c(plan) + sums_c(plan)

@@ -24,6 +24,7 @@ _KERNELS = (
     "count_planes_thumb2.h",
     "counters.h",
     "plane_spans.h",
+    "transpose.c",
 )
 
 
