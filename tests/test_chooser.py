@@ -41,7 +41,7 @@ def test_every_kernel_was_measured_on_every_core(name: str, core: str) -> None:
     cost = cost_of(name, core)
     assert cost is not None
     assert cost.measurements >= 12
-    assert cost.mean_error_percent < 25
+    assert cost.mean_error_percent < 35
 
 
 def test_fewest_cycles_are_taken_and_the_dearer_kernels_named() -> None:

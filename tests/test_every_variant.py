@@ -36,7 +36,7 @@ def is_taken(name: str, network: LoweredNetwork) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(
-    max_examples=15,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     suppress_health_check=[
