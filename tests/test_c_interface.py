@@ -100,7 +100,7 @@ void SysTick_Handler(void) {
 }
 int interrupted(void);
 int interrupted(void) {
-    SYST_RVR = 30000;
+    SYST_RVR = 9000;
     SYST_CVR = 0;
     SYST_CSR = 7;
     classes[0] = wake_infer_in(&arenas[0], &inputs[0], &outputs[0]);

@@ -9,7 +9,7 @@ from ebnn.architecture import Linear
 from ebnn.emitter.cost_table import FIXED, UNMEASURED, cost_of, predicted
 from ebnn.emitter.goal import Goal
 from ebnn.emitter.layout import Layout, input_layout
-from ebnn.emitter.program import AnyCandidate, Call, Candidate, Decision, Step, flash_bytes
+from ebnn.emitter.program import AnyCandidate, Call, Candidate, Decision, Head, Step, flash_bytes
 from ebnn.emitter.variants import HEADS, HIDDEN
 from ebnn.emitter.variants.site import AnyLayer, Site, Variant
 from ebnn.lowered import LoweredNetwork
@@ -77,11 +77,13 @@ def choose(network: LoweredNetwork, goal: Goal) -> tuple[Decision, ...]:
             for choice, layout in _best([pair for pair in longer if pair[1].key == key])
         ]
     whole = []
+    heads: dict[str, tuple[Candidate[Head], ...]] = {}
     for choice, layout in choices:
-        magnitude = 1 if network.hidden else spec.max_magnitude
-        head_site = Site(len(network.hidden), network.head, layout, magnitude)
-        heads = tuple(_candidates(HEADS, head_site, goal))
-        whole += [_with(choice, head, heads) for head in heads]
+        if layout.key not in heads:
+            magnitude = 1 if network.hidden else spec.max_magnitude
+            head_site = Site(len(network.hidden), network.head, layout, magnitude)
+            heads[layout.key] = tuple(_candidates(HEADS, head_site, goal))
+        whole += [_with(choice, head, heads[layout.key]) for head in heads[layout.key]]
     return _decisions(_within(whole, goal))
 
 
