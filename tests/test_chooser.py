@@ -44,11 +44,16 @@ def test_every_kernel_was_measured_on_every_core(name: str, core: str) -> None:
     assert cost.mean_error_percent < 35
 
 
-def test_fewest_cycles_are_taken_and_the_dearer_kernels_named() -> None:
+def test_the_smallest_choice_near_the_fewest_cycles_is_taken_and_the_others_named() -> None:
     program = fast_program(network())
-    for decision in program.decisions:
-        assert all(decision.chosen.cycles <= other.cycles for other in decision.others)
-    assert [len(decision.others) > 0 for decision in program.decisions][:3] == [True, True, True]
+    fewest = sum(
+        min(one.cycles for one in (decision.chosen, *decision.others))
+        for decision in program.decisions
+    )
+    assert fewest <= cycles(program) <= 1.1 * fewest
+    assert all(decision.others for decision in program.decisions)
+    tables = Goal(variants=("head_lookup6",))
+    assert program.predicted_flash_bytes < fast_program(network(), tables).predicted_flash_bytes
 
 
 def test_each_objective_gets_the_least_of_what_it_asks_for() -> None:

@@ -196,14 +196,12 @@ def test_other_data_cannot_be_compared(baseline: Path) -> None:
 def test_changed_c_is_a_hint_where_figures_stay(baseline: Path) -> None:
     companion = baseline.with_name("ebnn-regress.explain.json")
     text = companion.read_text()
-    (digest,) = set(re.findall(r'"head_lookup.c": "(\w{8})"', text))
-    companion.write_text(
-        text.replace(f'"head_lookup.c": "{digest}"', '"head_lookup.c": "00000000"')
-    )
+    ((kernel, digest),) = set(re.findall(r'"(head\w*\.c)": "(\w{8})"', text))
+    companion.write_text(text.replace(f'"{kernel}": "{digest}"', f'"{kernel}": "00000000"'))
     outcome = check(baseline)
     assert (outcome.exit_code, outcome.hints) == (
         0,
-        ["the C that it is built from changed: head_lookup.c"],
+        [f"the C that it is built from changed: {kernel}"],
     )
 
 
@@ -245,7 +243,7 @@ def test_a_prebuilt_network_is_held_to_its_predictions(baseline: Path) -> None:
     build_model(other, load_board(BOARD), folder / "net.elf", folder / "c")
     outcome = check(baseline)
     assert any(line.startswith("predictions: ") for line in outcome.failures)
-    assert any("other values in: " in hint and "block2_tables" in hint for hint in outcome.hints)
+    assert any("other values in: " in hint and "block2_" in hint for hint in outcome.hints)
 
 
 def test_a_model_that_does_not_fit_is_a_failed_budget(baseline: Path) -> None:
