@@ -3,6 +3,7 @@ AddressSanitizer watches."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -82,4 +83,4 @@ def test_a_word_too_little_is_seen(missing: str, tmp_path: Path, kernels: Path) 
     network = lower(random_checkpoint(architecture, 1))
     with pytest.raises(HostProgramFailed, match="use-after-poison") as failed:
         run_guarded(network, tmp_path, kernels, **{missing: 4})
-    assert "ebnn_conv" in failed.value.report
+    assert re.search(r" in (ebnn_|block)\w+", failed.value.report)  # names the kernel
