@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
+
+_COLUMNS = 98
 
 
 def braces(head: str, lines: Iterable[str]) -> list[str]:
@@ -13,8 +16,10 @@ def braces(head: str, lines: Iterable[str]) -> list[str]:
 
 def function(what: str, name: str, parameters: Iterable[str], lines: Iterable[str]) -> str:
     """A static function that stays one, with a comment."""
+    comment = textwrap.wrap(f"/* {what} */", _COLUMNS, subsequent_indent=" * ")
     head = f"EBNN_NOINLINE void {name}({', '.join(parameters)})"
-    return "\n".join([f"/* {what} */", *braces(head, lines)]) + "\n\n"
+    *above, last = textwrap.wrap(head, _COLUMNS, subsequent_indent="        ")
+    return "\n".join([*comment, *above, *braces(last, lines)]) + "\n\n"
 
 
 def shifted(text: str, right: int) -> str:
