@@ -16,12 +16,14 @@
  * so only planes where the weight is +1 are counted, and |a| once for all filters. Bits outside the
  * map are 0, as if -1; what they add to the sum is put right in the margin that it is compared
  * with. What is counted depends on the weights alone, and so does the time. */
+
 /* Parts of the scratch. */
 typedef struct {
     uint32_t *planes; /* in blocks: a word 0, then 224 */
     uint32_t *lanes;  /* [32] of each filter of a group */
     uint32_t *start;  /* EBNN_COUNT_PLANES planes of -ceil(|a| / 2), then the lowest bit of |a| */
     ebnn_lane_class_t *classes;
+    ebnn_lane_class_t *classes_end; /* of those that a span has */
     uint32_t *carries;
 } scratch_parts;
 
@@ -29,6 +31,11 @@ typedef struct {
 EBNN_NOINLINE ebnn_lane_class_t *find_classes(const ebnn_conv_planes_t *layer, uint32_t y,
                                               uint32_t x, ebnn_lane_class_t *classes) {
     ebnn_lane_class_t *end = classes;
+    if (layer->margin_count == 1) {
+        const ebnn_lane_class_t all = {~0u, 0};
+        *end = all;
+        return end + 1;
+    }
     for (uint32_t lane = layer->shifts - 1u; lane < 32 && y < layer->rows;) {
         /* A run of positions alike, as far as there are lanes. */
         uint32_t run = x == layer->edge ? layer->middle_columns : 1u;
@@ -36,9 +43,10 @@ EBNN_NOINLINE ebnn_lane_class_t *find_classes(const ebnn_conv_planes_t *layer, u
             run = layer->edge + layer->middle_columns - x;
         }
         run = run < 32u - lane ? run : 32u - lane;
+        const uint32_t row_class = ebnn_edge_class(y, layer->edge, layer->middle_rows);
+        const uint32_t column_class = ebnn_edge_class(x, layer->edge, layer->middle_columns);
         const uint32_t margin =
-            ebnn_edge_class(y, layer->edge, layer->middle_rows) * layer->column_classes +
-            ebnn_edge_class(x, layer->edge, layer->middle_columns);
+            (uint32_t)sizeof *layer->margins * (row_class * layer->column_classes + column_class);
         ebnn_lane_class_t *found = classes;
         while (found != end && found->margin != margin) {
             ++found;
@@ -72,14 +80,16 @@ EBNN_NOINLINE void pool_row(const ebnn_conv_planes_t *layer, uint32_t y, uint32_
             continue;
         }
         for (uint32_t px = 0; px < w->pool; ++px) {
-            uint32_t column = 0, at = px;
+            /* Every stride-th position from px on, up to that of the last pooled column. */
+            const uint32_t columns = layer->columns - w->pool + px + 1u;
+            const uint32_t end = columns < x + count ? columns : x + count;
+            uint32_t *to = out + row * w->out.width * groups;
+            uint32_t at = px;
             for (; at < x; at += stride) {
-                ++column;
-            }
-            uint32_t *to = out + (row * w->out.width + column) * groups;
-            for (; at < x + count && column < w->out.width; at += stride, ++column) {
-                *to |= positions[at - x];
                 to += groups;
+            }
+            for (; at < end; at += stride, to += groups) {
+                *to |= positions[at - x];
             }
         }
     }
@@ -96,32 +106,45 @@ static void pool_span(const ebnn_conv_planes_t *layer, uint32_t y, uint32_t x,
     }
 }
 
-/* All filters at the positions of a span, from (y, x) on, into the pooled map. */
-EBNN_NOINLINE void count_span(const ebnn_conv_planes_t *layer, uint32_t y, uint32_t x,
-                              const scratch_parts *scratch, uint32_t *out) {
-    uint32_t *const lanes = scratch->lanes;
-    const uint8_t *list = layer->lists;
+/* Where the lists and margins of the next filters are. */
+typedef struct {
+    const uint8_t *list;
+    const int16_t *margins;
+} next_filters;
+
+/* The lanes of up to 32 filters at the positions of a span. */
+EBNN_NOINLINE void count_group(const ebnn_conv_planes_t *layer, const scratch_parts *scratch,
+                               uint32_t filters, next_filters *next) {
     ebnn_pair_t pair;
     pair.start = scratch->start;
     pair.rounding = scratch->start[EBNN_COUNT_PLANES];
     pair.carries = scratch->carries;
     pair.planes = scratch->planes;
-    pair.lanes = lanes;
-    pair.margins = layer->margins;
+    pair.lanes = scratch->lanes;
+    pair.margins = next->margins;
     pair.margin_bytes = (uint32_t)(layer->margin_count * sizeof *layer->margins);
     pair.classes = scratch->classes;
-    pair.classes_end = find_classes(layer, y, x, scratch->classes);
+    pair.classes_end = scratch->classes_end;
+    for (uint32_t i = filters; i < 32; ++i) {
+        pair.lanes[i] = 0;
+    }
+    for (uint32_t filter = 0; filter < filters; filter += 2) {
+        pair.filters = filter + 1u == filters ? 1 : 2;
+        next->list = ebnn_count_pair(next->list, &pair);
+    }
+    next->margins = pair.margins;
+}
+
+/* All filters at the positions of a span, from (y, x) on, into the pooled map. */
+EBNN_NOINLINE void count_span(const ebnn_conv_planes_t *layer, uint32_t y, uint32_t x,
+                              scratch_parts *scratch, uint32_t *out) {
+    next_filters next = {layer->lists, layer->margins};
+    scratch->classes_end = find_classes(layer, y, x, scratch->classes);
     for (uint32_t left = layer->window.out.channels; left != 0; ++out) {
         const uint32_t filters = left < 32 ? left : 32;
-        for (uint32_t i = filters; i < 32; ++i) {
-            lanes[i] = 0;
-        }
-        for (uint32_t filter = 0; filter < filters; filter += 2) {
-            pair.filters = filter + 1u == filters ? 1 : 2;
-            list = ebnn_count_pair(list, &pair);
-        }
-        ebnn_transpose(lanes, 32);
-        pool_span(layer, y, x, lanes + layer->shifts - 1u, out);
+        count_group(layer, scratch, filters, &next);
+        ebnn_transpose(scratch->lanes, 32);
+        pool_span(layer, y, x, scratch->lanes + layer->shifts - 1u, out);
         left -= filters;
     }
 }

@@ -1,5 +1,4 @@
-/* Counting planes of bits that lists pick, and comparing the sums: the inner loop of conv_planes.c.
- */
+/* Counting planes of bits that lists pick: the inner loop of conv_planes.c. */
 #ifndef EBNN_COUNT_PLANES_H
 #define EBNN_COUNT_PLANES_H
 
@@ -19,43 +18,45 @@ enum { EBNN_INVERTED = 0x80 }; /* on a filter's number: it is the other lanes th
 /* Lanes whose positions have the same taps outside the map. */
 typedef struct {
     uint32_t lanes;
-    uint32_t margin; /* which of a filter's margins is theirs */
+    uint32_t margin; /* which of a filter's margins is theirs, in bytes */
 } ebnn_lane_class_t;
 
-/* The assembly below knows where the members are. */
+/* The first line is what both filters have counted. The assembly knows where the members are. */
 typedef struct {
-    uint32_t ones, twos, fours;       /* what both filters count, bit by bit */
-    uint32_t *carry;                  /* where its next carry goes, each worth 16 */
-    uint32_t turn;                    /* lanes that it is rotated right by */
-    uint32_t eights;                  /* the fourth bit of what both count */
-    const uint32_t *start;            /* EBNN_COUNT_PLANES planes that all counts start from */
-    uint32_t *carries;                /* the first one */
-    const uint32_t *planes;           /* blocks of EBNN_BLOCK_WORDS words, the first of each 0 */
-    uint32_t *lanes;                  /* for each filter, the lanes where it is reached */
-    const int16_t *margins;           /* of the next filter */
-    uint32_t margin_bytes;            /* from one filter's to the next's */
+    uint32_t ones, twos, fours; /* planes of the count */
+    uint32_t *carry;            /* where the next carry goes, each worth 16 */
+    uint32_t turn;              /* lanes that it is rotated right by */
+    uint32_t eights;
+    const uint32_t *start;  /* EBNN_COUNT_PLANES planes that every count starts from */
+    uint32_t *carries;      /* the first one */
+    const uint32_t *planes; /* blocks of EBNN_BLOCK_WORDS words, the first of each 0 */
+    uint32_t *lanes;        /* [32]: for each filter, the lanes where it is reached */
+    const int16_t *margins; /* of the next filter, for each class */
+    uint32_t margin_bytes;  /* from one filter's to the next's; 2 where there is one class */
     const ebnn_lane_class_t *classes; /* the first one has all lanes */
     const ebnn_lane_class_t *classes_end;
-    uint32_t low[4];      /* bits of a sum */
-    uint32_t own_advance; /* lanes that own counts are rotated right by: 1 or 31 */
-    uint32_t filters;     /* 1 or 2, to be counted down */
-    uint32_t found;
-    uint32_t rounding; /* the lowest bit of what `start` is half of */
+    uint32_t low[4];      /* planes 0 to 3 of a filter's sum */
+    uint32_t own_advance; /* lanes to rotate by where own lists start: 1 or 31 */
+    uint32_t filters;     /* 1 or 2, counted down */
+    uint32_t found;       /* lanes of the classes so far */
+    uint32_t rounding;    /* 1 where `start` is rounded down from a half */
     const uint8_t *list;
     uint32_t saved[9]; /* the caller's registers */
 } ebnn_pair_t;
 
+/* ebnn_count_pair(list, pair): count the lists of a pair and find the lanes where sum + margin / 2,
+ * rounded up by `rounding`, is at least 0. Returns the end of the lists. */
 #if defined(__thumb__) && defined(__GNUC__) && !defined(EBNN_PORTABLE)
+/* In assembly. It uses no stack: it keeps its caller's registers in the pair, and three words where
+ * arguments are passed. */
 #define EBNN_COUNT_PAIR                                                                            \
-    __attribute__((naked, noinline)) const uint8_t *ebnn_count_pair_asm(                           \
+    __attribute__((naked, noinline, used)) const uint8_t *ebnn_count_pair_asm(                     \
         const uint8_t *list, ebnn_pair_t *pair, uint32_t unused_r2, uint32_t unused_r3,            \
         ebnn_pair_t *pair_on_stack, uint32_t advance_on_stack, uint32_t end_on_stack)
 
 EBNN_COUNT_PAIR;
 #define ebnn_count_pair(list, pair) ebnn_count_pair_asm(list, pair, 0, 0, pair, 0, 0)
 #else
-/* Count the lists of a pair and find the lanes where sum + margin / 2, rounded up, is at least 0.
- * Returns the end of the lists. */
 const uint8_t *ebnn_count_pair(const uint8_t *list, ebnn_pair_t *pair);
 #endif
 

@@ -94,8 +94,9 @@ EBNN_COUNT_PAIR {
         "movs   r2, #0\n"
         "mov    r10, r2\n"
         "ldr    r1, [r1, #32]\n"
+        "ldrb   r2, [r0]\n"
         "b      4f\n"
-        "10:\n"
+        "10:\n" /* 16 planes; the first time perhaps only 12, 8 or 4 of them */
         EBNN_COUNT_FOUR("0", "1", "r7", "2", "3") EBNN_FIRST_TO_R6
         "11:\n"
         EBNN_COUNT_FOUR("4", "5", "r4", "6", "7") EBNN_SECOND_TO_R6
@@ -132,6 +133,7 @@ EBNN_COUNT_PAIR {
         "cmp    r0, r11\n"
         "beq    3f\n"
         "b      10b\n"
+        /* The next part: rotate the counts. */
         "3:\n"
         "ldrb   r2, [r0]\n"
         "ldr    r3, [sp, #4]\n"
@@ -151,7 +153,6 @@ EBNN_COUNT_PAIR {
     __asm__ volatile(
         /* A part starts where absent planes would have left zeros. */
         "4:\n"
-        "ldrb   r2, [r0]\n"
         "adds   r0, #1\n"
         "lsls   r3, r2, #2\n"
         "adds   r3, #4\n"
@@ -175,7 +176,7 @@ EBNN_COUNT_PAIR {
         "subs   r0, #4\n"
         "mov    r7, r6\n"
         "b      11b\n"
-        "6:\n"
+        "6:\n" /* the next block of planes */
         "bhi    7f\n"
         "adds   r0, #1\n"
         "movs   r2, #32\n"
@@ -184,8 +185,9 @@ EBNN_COUNT_PAIR {
         "movs   r3, #225\n"
         "lsls   r3, r3, #2\n"
         "adds   r1, r1, r3\n"
+        "ldrb   r2, [r0]\n"
         "b      4b\n"
-        "7:\n"
+        "7:\n" /* the end of a list */
         "adds   r0, #1\n"
         "ldr    r1, [sp]\n"
         "cmp    r2, #254\n"
@@ -271,7 +273,6 @@ EBNN_COUNT_PAIR {
         /* Lanes of one class, r5 the carry, r2 the margin. */
         "9:\n"
         "ldr    r2, [r0, #4]\n"
-        "lsls   r2, r2, #1\n"
         "ldr    r3, [r1, #40]\n"
         "ldrsh  r2, [r3, r2]\n"
         "ldr    r5, [r1, #84]\n"
@@ -304,6 +305,7 @@ EBNN_COUNT_PAIR {
         "ldr    r3, [r1, #52]\n"
         "cmp    r0, r3\n"
         "bne    9b\n"
+        /* The filter's lanes. */
         "ldr    r0, [r1, #88]\n"
         "ldrb   r2, [r0]\n"
         "adds   r0, #1\n"
@@ -333,9 +335,10 @@ EBNN_COUNT_PAIR {
         "ldmia  r1!, {r2}\n"
         "mov    r12, r2\n"
         "subs   r1, #24\n"
-        "16:\n"
+        "16:\n" /* the next own list */
         "str    r7, [sp, #4]\n"
         "ldr    r1, [r1, #32]\n"
+        "ldrb   r2, [r0]\n"
         "b      4b\n"
         "17:\n"
         "adds   r1, #108\n"

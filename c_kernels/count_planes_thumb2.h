@@ -68,7 +68,7 @@ EBNN_COUNT_PAIR {
         "5:\n"
         "adds   r0, #1\n"
         ".p2align 2\n"
-        "10:\n"
+        "10:\n" /* 16 planes; the first time perhaps only 12, 8 or 4 of them */
         EBNN_LOAD_FOUR("-15", "-14", "-13", ", #-12]") EBNN_ADD_FOUR_TO_R6 EBNN_FIRST_TO_R7
         "11:\n"
         EBNN_LOAD_FOUR("-11", "-10", "-9", ", #-8]") EBNN_ADD_FOUR_TO_R6 EBNN_SECOND_TO_R7
@@ -92,6 +92,7 @@ EBNN_COUNT_PAIR {
         "str.w  r4, [r10], #4\n"
         "subs.w r11, r11, #1024\n"
         "bcs    10b\n"
+        /* The next part: rotate the counts. */
         "ldrb   r2, [r0, #-15]\n"
         "ldr    r3, [sp, #4]\n"
         "cmp    r2, #253\n"
@@ -121,7 +122,7 @@ EBNN_COUNT_PAIR {
         "subs   r0, #3\n"
         "mov    r9, r7\n"
         "b      11b\n"
-        "6:\n"
+        "6:\n" /* the next block of planes */
         "rsb.w  r3, r3, #32\n"
         "bhi    7f\n"
         "str    r3, [sp, #4]\n"
@@ -129,7 +130,7 @@ EBNN_COUNT_PAIR {
         "ldrb   r2, [r0, #-14]\n"
         "adds   r0, #1\n"
         "b      4b\n"
-        "7:\n"
+        "7:\n" /* the end of a list */
         "adds   r0, #1\n"
         "ldr    r1, [sp]\n"
         "cmp    r2, #254\n"
@@ -183,7 +184,7 @@ EBNN_COUNT_PAIR {
         "9:\n"
         "ldr.w  r2, [r9, #4]\n"
         "ldr    r3, [r1, #40]\n"
-        "ldrsh  r2, [r3, r2, lsl #1]\n"
+        "ldrsh  r2, [r3, r2]\n"
         "ldrd   r3, r4, [r1, #56]\n"
         "ldr    r5, [r1, #84]\n"
         "lsrs   r2, r2, #1\n"
@@ -209,7 +210,7 @@ EBNN_COUNT_PAIR {
         "str    r5, [r1, #80]\n"
         "cmp    r9, r4\n"
         "bne    9b\n"
-        "18:\n"
+        "18:\n" /* the filter's lanes */
         "ldrb   r2, [r0, #-15]\n"
         "adds   r0, #1\n"
         "lsls   r3, r2, #24\n"
@@ -226,7 +227,7 @@ EBNN_COUNT_PAIR {
         "beq    17f\n"
         "str    r4, [r1, #76]\n"
         "ldm    r1, {r6, r7, r8, r10, r11, r12}\n"
-        "16:\n"
+        "16:\n" /* the next own list */
         "ldr    r1, [r1, #32]\n"
         "ldrb   r2, [r0, #-15]\n"
         "str    r3, [sp, #4]\n"

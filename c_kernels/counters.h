@@ -4,8 +4,9 @@
  * four operations, each in place of an operand that is not needed any more:
  *     x ^= acc;  x &= ~z;  x ^= acc (now high);  acc ^= z
  * and two full adders in a row can give their carries a and b as b and a ^ b, which is what the
- * next counter wants. (Kojevnikov, Kulikov, Yaroslavtsev, "Finding efficient circuits using
- * SAT-solvers", SAT 2009, section 5.) */
+ * next counter wants: 4.5 operations an input in all (the MDFA of Demenkov, Kojevnikov, Kulikov and
+ * Yaroslavtsev, "New upper bounds on the Boolean circuit complexity of symmetric functions",
+ * Information Processing Letters 110, 2010). */
 #ifndef EBNN_COUNTERS_H
 #define EBNN_COUNTERS_H
 

@@ -111,18 +111,18 @@ typedef struct {
     uint8_t column_classes;  /* of columns that see the map alike: edge + 1 + what follows */
     uint8_t margin_count;    /* of a filter: classes of rows * column_classes */
     uint8_t span_classes;    /* at most, of the positions of 32 lanes */
-    /* For each pair of a group of 32 filters: their numbers in the group (0x80: its -1 weights are
-     * listed, so below its threshold is above), then the lists of count_planes.h: taps of both from
-     * the highest shift down, taps of each alone from the lowest up. Plane 0 of a block fills up
-     * the quads; then come [phase][row][channels, to whole words], 224 a block. */
+    /* For each pair of a group of 32 filters the lists of count_planes.h: taps of both from the
+     * highest shift down, taps of each alone from the lowest up, and its number in the group (0x80:
+     * its -1 weights are listed, so below its threshold is above). Plane 0 of a block fills up the
+     * quads; then come [phase][row][channels, to whole words], 224 a block. */
     const uint8_t *lists;
     const int16_t *margins; /* [filters as listed][margin_count] */
     const uint32_t *flips;  /* as above */
 } ebnn_conv_planes_t;
 
 /* `scratch`, in words: 32 for each of phases * kernel_height * ceil(in.channels / 32) groups of
- * planes, 1 for each 7 of these, 32, 12, 2 * span_classes, and one for each 8 taps of a filter,
- * begun ones of each part included, + 3. */
+ * planes, 1 for each 7 of these, 32, 12, 2 * span_classes, and one for each 16 taps of a
+ * filter, begun ones of each part included, + 3. */
 void ebnn_conv_planes(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t *out,
                       uint32_t *scratch);
 

@@ -48,24 +48,39 @@ EBNN_NOINLINE void ebnn_gather_group(const ebnn_conv_planes_t *layer, const uint
 
 /* All planes of the span from lane (y, x) on. Those of kernel row `known` and the rows after it are
  * there, but as the first ones. */
-static inline void ebnn_gather_span(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t y,
+EBNN_NOINLINE void ebnn_gather_span(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t y,
                                     uint32_t x, uint32_t known, uint32_t *planes) {
     const ebnn_window_t *w = &layer->window;
     const uint32_t words = ((uint32_t)w->in.channels + 31u) / 32u;
+    const uint32_t last = w->kernel_height - 1u;
+    /* The rows between, where those of the first and of the last kernel row have all their lanes.
+     */
+    const uint32_t between = w->stride == 1 && last * layer->pitch <= 32 ? 1 : last;
     uint32_t group = 0;
     for (uint32_t phase = 0; phase < layer->phases; ++phase) {
-        for (uint32_t ky = 0; ky < w->kernel_height; ++ky) {
+        for (uint32_t ky = 0; ky <= last; ++ky) {
             const int32_t row = (int32_t)(y * w->stride + ky) - w->padding;
             for (uint32_t word = 0; word < words; ++word, ++group) {
                 uint32_t *const to = ebnn_plane_group(planes, group);
-                if (known + ky < w->kernel_height) {
+                if (known + ky <= last) {
                     const uint32_t *const from = ebnn_plane_group(planes, group + known * words);
                     for (uint32_t i = 0; i < 32; ++i) {
                         to[i] = from[i];
                     }
-                } else {
+                } else if (ky < between || ky == last) {
                     ebnn_gather_group(layer, in + word, row, x, phase, words, to);
                 }
+            }
+        }
+    }
+    for (uint32_t ky = between; ky < last; ++ky) {
+        for (uint32_t word = 0; word < words; ++word) {
+            const uint32_t *const first = ebnn_plane_group(planes, word);
+            const uint32_t *const end = ebnn_plane_group(planes, last * words + word);
+            uint32_t *const to = ebnn_plane_group(planes, ky * words + word);
+            const uint32_t down = ky * layer->pitch, up = (last - ky) * layer->pitch;
+            for (uint32_t i = 0; i < 32; ++i) {
+                to[i] = first[i] >> down | end[i] << up;
             }
         }
     }

@@ -11,7 +11,7 @@ from ebnn.emitter.layout import words_layout
 from ebnn.emitter.program import Step
 from ebnn.emitter.variants.common import conv_of, is_conv, pack_flips, total_bytes
 from ebnn.emitter.variants.edges import edge_fields
-from ebnn.emitter.variants.lanes import COUNT_PLANES, Lanes, lanes_of, plane_groups
+from ebnn.emitter.variants.lanes import COUNT_PLANES, LANES, Lanes, lanes_of, plane_groups
 from ebnn.emitter.variants.planes import BLOCK_PLANES, lists_of
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
@@ -100,12 +100,15 @@ def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
 
 
 def _gathered(lanes: Lanes, block: ConvPool) -> int:
-    """Kernel rows that are gathered for all spans: those that the span before has are kept."""
-    gathered = block.kernel_height
+    """Kernel rows that are gathered for all spans: not those that the span before has, nor, where
+    all their lanes are in the first and the last one, the others."""
+    last = block.kernel_height - 1
+    is_between = block.stride == 1 and last * lanes.pitch <= LANES
+    rows = {0, last} if is_between else range(last + 1)
+    gathered = len(rows)
     for (row_before, column_before), (row, column) in pairwise(lanes.spans):
-        rows = (row - row_before) * block.stride
-        is_below = column == column_before and rows < block.kernel_height
-        gathered += rows if is_below else block.kernel_height
+        moved = (row - row_before) * block.stride if column == column_before else last + 1
+        gathered += sum(moved + ky > last for ky in rows)
     return gathered
 
 

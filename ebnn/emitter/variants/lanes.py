@@ -12,7 +12,7 @@ from ebnn.emitter.variants.edges import Edges, edges_of
 from ebnn.lowered import HiddenLayer
 
 COUNT_PLANES = 11  # EBNN_COUNT_PLANES
-_LANES = 32
+LANES = 32
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Lanes:
         starts, row, column = [], 0, 0
         while row < self.edges.rows:
             starts.append((row, column))
-            ahead = column + _LANES + 1 - self.shifts
+            ahead = column + LANES + 1 - self.shifts
             row, column = row + ahead // self.pitch, ahead % self.pitch
             if column >= self.edges.columns:
                 row, column = row + 1, 0
@@ -41,7 +41,7 @@ class Lanes:
     def classes(self, row: int, column: int) -> int:
         """Classes of positions in the span that starts there."""
         edges = self.edges
-        lanes = column + np.arange(_LANES + 1 - self.shifts)
+        lanes = column + np.arange(LANES + 1 - self.shifts)
         places = zip(row + lanes // self.pitch, lanes % self.pitch, strict=True)
         found = {
             (edges.row_class(int(y)), edges.column_class(int(x)))
@@ -70,5 +70,5 @@ def lanes_of(layer: HiddenLayer) -> Lanes | None:
 def plane_groups(layer: HiddenLayer) -> int:
     """Groups of 32 planes of a span: [phase][kernel row][channel word]."""
     block = conv_of(layer)
-    words = -(-layer.in_shape[0] // _LANES)
+    words = -(-layer.in_shape[0] // LANES)
     return min(block.stride, block.kernel_width) * block.kernel_height * words
