@@ -349,15 +349,14 @@ static inline void on_block(engine *e, uint32_t address, uint32_t size, int has_
     block *before = e->previous;
     size_t how = address != before->end;
     block *b = before->after[how];
-    uint64_t cycles = e->cycles + before->taken_cycles * how;
     if (UNLIKELY(b->address != address || b->size != size || b->flags & e->alert ||
-                 address == e->watched_return || cycles >= e->deadline || e->attention ||
-                 is_deeper(e, b))) {
+                 address == e->watched_return || e->attention || is_deeper(e, b) ||
+                 e->cycles + before->taken_cycles * how >= e->deadline)) {
         on_other_block(e, address, size, has_flash);
         return;
     }
     before->taken += how;
-    count_block(e, b, cycles, has_flash);
+    count_block(e, b, e->cycles + before->taken_cycles * how, has_flash);
 }
 
 void ebnn_on_block(void *uc, uint64_t address, uint32_t size, void *user) {
