@@ -120,9 +120,8 @@ static inline uint32_t ebnn_sum_bytes(uint32_t v) {
         EBNN_DOUBLE_ADD(twos, carry, difference, carry8_, difference8_);                           \
     } while (0)
 
-/* Number of ones in the xor of `words` words, which are at most 511: counted bit by bit in ones,
- * twos, fours and eights, and as byte sums beyond. The words left over come first, while these are
- * 0. */
+/* Number of ones in the xor of `words` words: counted bit by bit in ones, twos, fours and eights,
+ * and as byte sums beyond. The words left over come first, while these are 0. */
 EBNN_INLINE uint32_t ebnn_xor_popcount(const uint32_t *x, const uint32_t *w, uint32_t words) {
     uint32_t ones = 0, twos = 0, fours = 0, eights = 0, sixteens = 0, count = 0, carry, difference;
     if (words & 1u) {

@@ -16,12 +16,13 @@ enum {
     CARRIES = CHUNK / 8      /* of a chunk: 16 */
 };
 
-/* Two entries: the list starts at a word. */
+/* What the list is filled and moved by: two entries, it starts at a word. */
 #if defined(__GNUC__)
-typedef uint32_t __attribute__((may_alias)) entries2_t;
+typedef uint32_t __attribute__((may_alias)) entries_t;
 #else
-typedef uint32_t entries2_t;
+typedef uint16_t entries_t;
 #endif
+enum { TOGETHER = sizeof(entries_t) / sizeof(uint16_t) };
 
 /* Add the entries up to `end`, which are a multiple of 32, to the lowest three planes of a count.
  * Every 8 give a carry worth 8; a word that is none goes in front of the carries. */
@@ -193,27 +194,27 @@ EBNN_INLINE uint16_t *list_word(uint16_t *end, uint32_t word, uint32_t offset_by
 }
 #endif
 
-/* Fill a list, 16 entries at a time. */
+/* Fill a multiple of 16 entries. */
 static void fill(uint16_t *list, uint32_t entries, uint32_t entry) {
-    entries2_t *to = (entries2_t *)list;
-    const entries2_t *const end = to + entries / 2u;
-    const uint32_t both = entry * 0x10001u;
+    const entries_t value = (entries_t)(entry * 0x10001u);
+    entries_t *to = (entries_t *)list;
+    const entries_t *const end = to + entries / TOGETHER;
     do {
-        to[0] = both;
-        to[1] = both;
-        to[2] = both;
-        to[3] = both;
-        to[4] = both;
-        to[5] = both;
-        to[6] = both;
-        to[7] = both;
+        to[0] = value;
+        to[1] = value;
+        to[2] = value;
+        to[3] = value;
+        to[4] = value;
+        to[5] = value;
+        to[6] = value;
+        to[7] = value;
         to += 8;
     } while (to != end);
 }
 
-static void move_spare(uint16_t *to, const uint16_t *from) {
-    for (uint32_t i = 0; i < SPARE / 2; ++i) {
-        ((entries2_t *)to)[i] = ((const entries2_t *)from)[i];
+static void move_spare(uint16_t *list, const uint16_t *from) {
+    for (uint32_t i = 0; i < SPARE / TOGETHER; ++i) {
+        ((entries_t *)list)[i] = ((const entries_t *)from)[i];
     }
 }
 
@@ -269,27 +270,32 @@ void ebnn_fc_lists(const ebnn_fc_lists_t *layer, const uint32_t *in, uint32_t *o
     }
 
     fill(list, CHUNK + SPARE, absent);
-    const uint32_t *word = in, *used = layer->used;
-    uint32_t words_left = words, offset_bytes = 0, filled = 0;
     uint32_t left = (half + AT_ONCE - 1u) / AT_ONCE * AT_ONCE;
-    while (left != 0) {
-        /* Until the chunk is full or all words are listed. In one condition: whichever it is, and
-         * whenever, all turns together take the same time. */
-        while (((CHUNK - 1u - filled) | (words_left - 1u)) >> 31 == 0) {
-            uint16_t *const end =
-                list_word(list + filled, *word++ ^ (inverted & *used++), offset_bytes);
+    uint32_t chunks = (left + CHUNK - 1u) / CHUNK; /* at least 1 */
+    /* Words are listed until the chunk is full or as many turns are left as there are chunks after
+     * it; in the last chunk until no turn is left. Where no word is left, one of zeros is listed.
+     * So all chunks together have the same number of turns for any input, each has at least one,
+     * and how many it has does not show in the time. */
+    uint32_t turns = words + chunks, word = 0, filled = 0;
+    do {
+        do {
+            const uint32_t is_left = 0u - ((word - words) >> 31); /* all ones or zeros */
+            const uint32_t i = word & is_left;
+            const uint32_t bits = (in[i] ^ (inverted & layer->used[i])) & is_left;
+            uint16_t *const end = list_word(list + filled, bits, 4u * 32u * i);
             *end = (uint16_t)absent;
             filled = (uint32_t)(end - list);
-            offset_bytes += 4u * 32u;
-            --words_left;
-        }
+            word -= is_left;
+            --turns;
+        } while ((((CHUNK - 1u - filled) & (1u - chunks)) | (turns - chunks)) >> 31 == 0);
         uint16_t *const end = list + (left < CHUNK ? left : (uint32_t)CHUNK);
         add_chunk(layer, list, end, counts);
         left -= (uint32_t)(end - list);
-        filled -= CHUNK; /* of no concern once all words are listed */
+        filled -= CHUNK;
+        filled &= (filled >> 31) - 1u; /* 0 where the chunk was not full */
         move_spare(list, end);
         fill(list + SPARE, CHUNK, absent);
-    }
+    } while (--chunks != 0);
 
     const uint32_t *limits = layer->limits + is_inverted * groups * (planes + 1u);
     const uint32_t *const flips = layer->flips + is_inverted * groups;

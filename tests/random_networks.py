@@ -107,6 +107,23 @@ def dense_architectures(draw: st.DrawFn) -> Architecture:
     return Architecture(spec, tuple(blocks))
 
 
+@st.composite
+def linear_architectures(draw: st.DrawFn) -> Architecture:
+    """An architecture of fully connected blocks, with a convolution in front in some: their inputs
+    are bits in a row, bits by pixels, or integers."""
+    kind = draw(st.sampled_from(["bits", "bits", "uint8", "float"]))
+    spec = InputSpec(
+        draw(st.integers(1, 4)), draw(st.integers(1, 12)), draw(st.integers(1, 12)), kind
+    )
+    blocks: list[Block] = []
+    if draw(st.booleans()):
+        blocks.append(ConvPool(draw(st.sampled_from([1, 3, 10, 31, 32, 33, 64])), 1, 1))
+    outputs = st.one_of(st.integers(1, 40), st.sampled_from([64, 65, 100]))
+    blocks += [Linear(draw(outputs)) for _ in range(draw(st.integers(0, 2)))]
+    blocks.append(Linear(draw(st.one_of(st.integers(2, 33), st.sampled_from([64, 65])))))
+    return Architecture(spec, tuple(blocks))
+
+
 def random_checkpoint(architecture: Architecture, seed: int) -> Checkpoint:
     """A network with random weights and BatchNorms: gamma of either sign, and zero in places;
     thresholds mostly within what the sums reach."""

@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 
 from ebnn.architecture import Linear, fan_in
 from ebnn.emitter.c_text import array, struct
-from ebnn.emitter.layout import words_layout
+from ebnn.emitter.layout import WORD_BITS, words_layout
 from ebnn.emitter.program import Head, Step
 from ebnn.emitter.variants.common import pack_flips, total_bytes
 from ebnn.emitter.variants.site import AnyLayer, Site, Variant
 from ebnn.lowered import HeadLayer, HiddenLayer
 from ebnn.packing import pack_rows
+
+_OUTPUTS_AT_ONCE = 32  # EBNN_SUMS_AT_ONCE
+_BLOCK_WORDS = 8  # that rows.c counts at a time
+_SUMS = ("linear_sum.c", "rows.c", "rows.h")
 
 
 def _weights(site: Site[AnyLayer]) -> NDArray[np.uint32]:
@@ -54,7 +58,7 @@ def _fc(site: Site[HiddenLayer]) -> Step:
         declarations=declarations,
         call=f"ebnn_fc(&{name}, {{input}}, {{output}});",
         output_bytes=written.map_bytes,
-        kernels=("fc.c", "linear_sum.c"),
+        kernels=("fc.c", *_SUMS),
         region="ebnn_fc",
         parameter_bytes=total_bytes(weights, threshold, flips),
         block=site.index,
@@ -83,17 +87,24 @@ def _head(site: Site[HeadLayer]) -> Head:
         title=f"{layer.block}, argmax",
         declarations=declarations,
         call=f"ebnn_head(&{name}, {{input}}, scores)",
-        kernels=("head.c", "linear_sum.c"),
+        kernels=("head.c", *_SUMS),
         region="ebnn_head",
         parameter_bytes=total_bytes(weights, layer.multiplier, layer.offset),
     )
 
 
 def _work(site: Site[AnyLayer]) -> Mapping[str, float]:
-    outputs = site.layer.weight.shape[0]
+    outputs, inputs = site.layer.weight.shape
     if site.layout.bit_of is None:
-        return {"outputs": outputs, "values": outputs * site.layer.weight.shape[1]}
-    return {"outputs": outputs, "words": outputs * site.layout.words}
+        batches = -(-outputs // _OUTPUTS_AT_ONCE)
+        values = -(-inputs // WORD_BITS) * WORD_BITS
+        return {
+            "outputs": outputs,
+            "values": outputs * values,
+            "tabulated_values": batches * values,
+        }
+    blocks, rest = divmod(site.layout.words, _BLOCK_WORDS)
+    return {"outputs": outputs, "word_blocks": outputs * blocks, "odd_words": outputs * rest}
 
 
 def _is_linear(site: Site[HiddenLayer]) -> bool:
