@@ -16,24 +16,32 @@
 
 #include "bits.h"
 
-/* What gcc does without these takes up to a tenth more cycles: it begins with many filters at once
- * until no registers are left, and keeps values in registers that are as quickly loaded again. */
-#if defined(__GNUC__)
-#define EBNN_SETTLE(value) __asm__ volatile("" : "+r"(value)) /* is known here, in a register */
+/* Eight registers that every instruction takes: entries of the tables are loaded where they are
+ * used. With more, eight of them are held, and some layers have other code. */
+#if defined(__thumb__) && !defined(__thumb2__)
+#define EBNN_FEW_REGISTERS
+#define EBNN_REGISTER "+l"
 #else
-#define EBNN_SETTLE(value) ((void)0)
+#define EBNN_REGISTER "+r"
 #endif
 
-/* Wide instructions that are not on a word cost a cycle behind a load: NOP takes at most as much.
- */
+/* What gcc does without these takes up to a fifth more cycles: it begins with many filters at once
+ * until no registers are left, and keeps values somewhere that are as quickly loaded again. */
+#if defined(__GNUC__)
+#define EBNN_SETTLE(value) __asm__ volatile("" : EBNN_REGISTER(value)) /* is known here */
+#define EBNN_FORGET() __asm__ volatile("" ::: "memory") /* memory must be read again */
+#else
+#define EBNN_SETTLE(value) ((void)0)
+#define EBNN_FORGET() ((void)0)
+#endif
+
+/* Wide instructions that do not lie on a word may cost a cycle behind a load. */
 #if defined(__thumb2__)
 #define EBNN_ALIGN() __asm__ volatile(".p2align 2")
 #else
 #define EBNN_ALIGN() ((void)0)
 #endif
 
-/* Eight registers: entries are loaded where they are used. Else eight of them are held, and the
- * code that holds them is another one where that pays. */
 #if defined(EBNN_FEW_REGISTERS)
 #define EBNN_HOLD(v, entry) ((void)0)
 #define EBNN_HELD(v, entry) (v)[entry]

@@ -33,7 +33,7 @@ from ebnn.sim.core import MODEL_VERSION
 from ebnn.sim.errors import UserError
 from ebnn.toolchain.gcc import find_gcc
 
-MEASUREMENTS = 12  # blocks for each variant and core
+MEASUREMENTS = 20  # blocks for each variant and core
 _SEED = 5
 _PRODUCTS_MAX = 3_000_000  # of one block: the simulator's time
 _DRAWS_MAX = 4000

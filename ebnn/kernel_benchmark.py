@@ -1,7 +1,7 @@
 """Cycles of the fast kernels against what they must take, with flash and RAM beside them.
 
 Every workload is a whole network of random weights, run in the simulator at zero wait states:
-neither cycles nor bytes depend on the weights' values much, and not at all on the image.
+cycles and bytes depend on the weights' values by a few percent, and not at all on the image.
 """
 
 from __future__ import annotations

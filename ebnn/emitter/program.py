@@ -125,5 +125,6 @@ class Program:
 
     @property
     def parameter_bytes(self) -> int:
-        """Weights, thresholds and BatchNorm constants, as the C arrays hold them."""
+        """Weights, thresholds and BatchNorm constants, as the C arrays hold them, or would where
+        they are code."""
         return self.head.parameter_bytes + sum(step.parameter_bytes for step in self.steps)

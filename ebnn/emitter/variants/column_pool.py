@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import gcd
+
 import numpy as np
 
 from ebnn.emitter.c_text import function, literal, times
-from ebnn.emitter.variants.columns import Columns, Share, shares
+from ebnn.emitter.variants.columns import Columns
 from ebnn.lowered import HiddenLayer
 
 _LANES = {"low": "low lane", "high": "high lane", "all": "positions"}
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a column has of the windows of a pooled column: `lanes`, "low", "high" or "all"; whether
+    the windows' first and last columns are in them."""
+
+    lanes: str
+    is_first: bool
+    is_last: bool
+
+
+def shares(columns: Columns) -> list[list[tuple[int, Share]]]:
+    """The pooled columns that each column has a share of, for a period of columns after which they
+    repeat: lanes * period / pool_stride further to the right. They are relative to the period's."""
+    lanes, pool, step = columns.lanes, columns.block.pool, columns.block.pool_stride
+    period = step // gcd(lanes, step)
+    result = []
+    for column in range(period):
+        here = range(lanes * column, lanes * (column + 1))
+        found = []
+        for pooled in range(1 - pool, lanes * period):
+            first, last = pooled * step, pooled * step + pool - 1
+            inside = [lane for lane, position in enumerate(here) if first <= position <= last]
+            if inside:
+                which = "all" if len(inside) == lanes else ("low", "high")[inside[0]]
+                found.append((pooled, Share(which, first in here, last in here)))
+        result.append(found)
+    return result
 
 
 def pool_functions(name: str, columns: Columns, layer: HiddenLayer) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import gcd
 
 import numpy as np
 
@@ -42,6 +41,11 @@ class Columns:
     is_dense: bool
     chunk_taps: int
     band: int
+
+    @property
+    def value_type(self) -> str:
+        """Of the map, in C."""
+        return "int16_t" if self.is_wide else "uint8_t"
 
     @property
     def group_filters(self) -> int:
@@ -175,15 +179,22 @@ class Columns:
         return -(-self.out_shape[1] // self.word_pixels)
 
     @property
+    def map_words(self) -> int:
+        _, height, width = self.out_shape
+        if self.is_dense:
+            return width * self.pooled_column_words
+        return height * width * self.pixel_words
+
+    @property
     def layout(self) -> Layout:
         """`EBNN_WORDS`; if dense, one column after the other, each from the top down."""
         if not self.is_dense:
             return words_layout(self.out_shape)
-        filters, _, width = self.out_shape
+        filters = self.out_shape[0]
         channel, row, column = np.indices(self.out_shape)
         word = column * self.pooled_column_words + row // self.word_pixels
         bit_of = WORD_BITS * word + row % self.word_pixels * filters + channel
-        return Layout("EBNN_WORDS", bit_of, width * self.pooled_column_words)
+        return Layout("EBNN_WORDS", bit_of, self.map_words)
 
     # ---- what it takes --------------------------------------------------------------------------
 
@@ -201,35 +212,6 @@ class Columns:
     def _bands(self) -> list[int]:
         full, rest = divmod(self.out_shape[1], self.band)
         return [self.band] * full + [rest] * (rest > 0)
-
-
-@dataclass(frozen=True)
-class Share:
-    """What a column has of the windows of a pooled column: `lanes`, "low", "high" or "all"; whether
-    the windows' first and last columns are in them."""
-
-    lanes: str
-    is_first: bool
-    is_last: bool
-
-
-def shares(columns: Columns) -> list[list[tuple[int, Share]]]:
-    """The pooled columns that each column has a share of, for a period of columns after which they
-    repeat: lanes * period / pool_stride further to the right. They are relative to the period's."""
-    lanes, pool, step = columns.lanes, columns.block.pool, columns.block.pool_stride
-    period = step // gcd(lanes, step)
-    result = []
-    for column in range(period):
-        here = range(lanes * column, lanes * (column + 1))
-        found = []
-        for pooled in range(1 - pool, lanes * period):
-            first, last = pooled * step, pooled * step + pool - 1
-            inside = [lane for lane, position in enumerate(here) if first <= position <= last]
-            if inside:
-                which = "all" if len(inside) == lanes else ("low", "high")[inside[0]]
-                found.append((pooled, Share(which, first in here, last in here)))
-        result.append(found)
-    return result
 
 
 def columns_of(site: Site[HiddenLayer]) -> Columns:
@@ -272,7 +254,7 @@ def _lanes_and_scale(distance: int, stride: int) -> tuple[int, int]:
 
 def _has_scratch(columns: Columns) -> bool:
     bits_bytes = int(np.prod(columns.out_shape)) // 8
-    unused_bytes = columns.layout.map_bytes - bits_bytes  # `reference` leaves none
+    unused_bytes = 4 * columns.map_words - bits_bytes  # `reference` leaves none
     return 4 * columns.scratch_words <= max(_SCRATCH_BYTES_MIN, _SCRATCH_BYTES - unused_bytes)
 
 

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 
 from ebnn.emitter.program import Step
 from ebnn.emitter.variants.column_code import column_code
+from ebnn.emitter.variants.column_filters import filters_of, runs_of
+from ebnn.emitter.variants.column_pool import shares
 from ebnn.emitter.variants.columns import columns_of
 from ebnn.emitter.variants.common import compiled_bytes, is_conv
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
 
 _TERMS_MAX = 4096  # of all filters, of 4 to 8 bytes each
+_REGISTERS = 12  # that a position's table entries may have: more are loaded for every filter
 
 
 def _serves(site: Site[HiddenLayer]) -> bool:
@@ -39,13 +42,28 @@ def _call(site: Site[HiddenLayer]) -> Step:
 
 def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
     columns = columns_of(site)
-    filters = site.layer.out_shape[0]
+    runs = [run for group in runs_of(columns, filters_of(columns, site.layer)) for run in group]
+    shared = [len(run) > 1 for run in runs]  # of a run the first two terms are added up once
+    terms = sum(
+        is_shared + len(run) * (columns.terms - is_shared)
+        for run, is_shared in zip(runs, shared, strict=True)
+    )
+    loads = columns.in_shape[0] * columns.channel_sums * columns.block.kernel_height
+    if loads > _REGISTERS:
+        loads = sum(
+            2 * is_shared + len(run) * (columns.terms - 2 * is_shared)
+            for run, is_shared in zip(runs, shared, strict=True)
+        )
+    parts = shares(columns)
+    windows = columns.count * sum(map(len, parts)) / len(parts) * columns.out_shape[1]
     return {
-        "rows": columns.tabulated,
+        "rows": 0 if columns.is_fused else columns.tabulated,
+        "fused_rows": columns.tabulated if columns.is_fused else 0,
         "sums": columns.tabulated * columns.channel_sums,
-        "positions": columns.positions,
-        "filters": columns.positions * filters,
-        "terms": columns.positions * filters * columns.terms,
+        "filters": columns.positions * columns.out_shape[0],
+        "terms": columns.positions * terms,
+        "loads": columns.positions * loads,
+        "pooled": windows * columns.block.pool * columns.groups,
     }
 
 
