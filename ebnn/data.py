@@ -12,7 +12,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,16 @@ class Dataset:
         """(channels, height, width) of one image."""
         channels, height, width = self.x_train.shape[1:]
         return (channels, height, width)
+
+    def hold_out(self, part: float) -> tuple[Dataset, NDArray[np.uint8], NDArray[np.int64]]:
+        """The data set without `part` (0 to 0.5) of its training samples, and these, evenly spread.
+
+        Fixed by position, so that no random generator's version matters.
+        """
+        position = np.arange(len(self.x_train) + 1)
+        held = np.diff(np.floor(position * part)) > 0
+        rest = replace(self, x_train=self.x_train[~held], y_train=self.y_train[~held])
+        return rest, self.x_train[held], self.y_train[held]
 
 
 def load_dataset(name_or_path: str | Path, data_dir: Path | str | None = None) -> Dataset:

@@ -16,8 +16,8 @@ from ebnn.files import check_writable, write_whole
 from ebnn.report import Progress, print_verification
 from ebnn.sim.board import load_board
 from ebnn.sim.sizes import parse_size
-from ebnn.training import TrainingSettings
 from ebnn.training_session import train_and_save
+from ebnn.training_settings import TrainingSettings
 from ebnn.verification import stage, verify
 
 
@@ -41,7 +41,9 @@ def run_demo(
     dataset = load_dataset("mnist", data_dir)
     architecture = parse(architecture_text, InputSpec(*dataset.shape))
     say(f"[bold]2. train[/] {architecture}, {epochs} epochs -> {model}")
-    trained = train_and_save(architecture, dataset, TrainingSettings(epochs, seed), model)
+    # Nothing is left to decide, so no sample is held out of training.
+    settings = TrainingSettings(epochs, seed, validation=0)
+    trained = train_and_save(architecture, dataset, settings, model)
     say(f"[bold]3. lower[/] to integers -> {folder / 'model.lowered'}")
     network = lowered.lower(checkpoint.load(model))
     lowered.save(network, folder / "model.lowered")

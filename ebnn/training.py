@@ -1,49 +1,36 @@
-"""A plain recipe: Adam, cosine decay, latent weights clipped, BatchNorm re-estimated at the end.
+"""Train a network: Adam, cosine decay, latent weights clipped, BatchNorm re-estimated at the end.
 
-Same data, settings and number of threads on the same kind of machine: same weights, bit for bit.
+What else a recipe can ask for (images changed at random, a teacher) is in
+`ebnn.training_settings`. Same data, settings and number of threads on the same kind of machine:
+same weights, bit for bit, whether or not training was interrupted.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ebnn.architecture import Architecture
+from ebnn.augmentation import augment
 from ebnn.data import Dataset
 from ebnn.inputs import samples_of
 from ebnn.layers import clip_latent_weights
 from ebnn.network import BinaryNetwork, build
 from ebnn.sim.errors import UserError
+from ebnn.teacher import LEARNING_RATE, Teacher, distillation_loss
+from ebnn.torch_runtime import check_device, deterministic, keep_freed_memory
+from ebnn.training_settings import TrainingSettings
 
 _REESTIMATION_SAMPLES = 20_000  # plenty for a mean and a variance a channel
 _FORWARD_SAMPLES = 250  # a batch without gradients: its maps stay in blocks that malloc keeps
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """What decides the weights, besides the data and the architecture.
-
-    `threads` counts too, because each sums its share of a gradient. With one, the weights don't
-    depend on how many cores a machine has, nor the time on what else runs there: an epoch of the
-    MNIST network takes 9 s with one thread and 5 s with two, but 50 s and more with two on busy
-    cores, where they wait for each other at every step.
-    """
-
-    epochs: int = 10
-    seed: int = 0
-    learning_rate: float = 5e-3
-    batch_samples: int = 64
-    threads: int = 1
+_SEED_STEP = 1_000_003  # apart from each other, so that seed 1's epoch 0 is not seed 0's epoch 1
 
 
 @dataclass(frozen=True)
@@ -60,94 +47,162 @@ class TrainingProgress:
     accuracy: float
 
 
+@dataclass(eq=False)
+class Fit:
+    """A network in the middle of its training; between two epochs it can be kept and restored."""
+
+    network: nn.Module
+    optimizer: torch.optim.Adam
+    epochs_done: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Training samples uint8 (N, C, H, W) and labels int64 (N,), on the device."""
+
+    x: Tensor
+    labels: Tensor
+
+
+def nothing(*_: object) -> None:
+    """What is called after a step or an epoch where nobody listens."""
+
+
 def train(
     architecture: Architecture,
     dataset: Dataset,
     settings: TrainingSettings,
-    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
+    on_progress: Callable[[TrainingProgress], None] = nothing,
+    teacher: Teacher | None = None,
+    restore: Callable[[Fit], None] = nothing,
+    on_epoch: Callable[[Fit], None] = nothing,
 ) -> BinaryNetwork:
-    """Train a network on the training split; it comes back in eval mode.
+    """Train a network on all of the training split; it comes back in eval mode, on the CPU.
 
-    `on_progress` is called after every step. Raises `UserError` where the data do not suit the
-    architecture or the loss is no longer a number.
+    `dataset.held_out(settings.validation)` holds samples out before. `on_progress` is called after
+    every step and `on_epoch` after every epoch; `restore` may put back, before the first, what an
+    `on_epoch` kept. `teacher` is needed where the settings ask for distillation (`train_teacher`).
+    Raises `UserError` where the data do not suit the architecture or the loss is no longer finite.
     """
+    _check(architecture, dataset, settings)
+    if settings.distillation > 0 and teacher is None:
+        raise ValueError("distillation needs a teacher")
+    keep_freed_memory()
+    with deterministic(settings):
+        network = build(architecture).to(settings.device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fit = _start(network, settings)
+        restore(fit)
+        samples = _on_device(dataset, settings)
+        taught = teacher if settings.distillation > 0 else None
+        _run(fit, architecture, samples, settings, taught, on_progress, on_epoch)
+        _reestimate_norms(network, samples.x, _generator(settings, settings.epochs))
+        return network.cpu().eval()
+
+
+def train_teacher(
+    architecture: Architecture,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    on_progress: Callable[[TrainingProgress], None] = nothing,
+    on_epoch: Callable[[Fit], None] = nothing,
+) -> Teacher:
+    """The float teacher of networks of `architecture`, in eval mode on the settings' device.
+
+    It takes `teacher_epochs`, its own learning rate, and the settings' changed images.
+    """
+    _check(architecture, dataset, settings)
+    keep_freed_memory()
+    with deterministic(settings):
+        teacher = Teacher(architecture).to(settings.device)
+        teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        own = replace(
+            settings,
+            epochs=settings.teacher_epochs,
+            learning_rate=LEARNING_RATE,
+            distillation=0.0,
+        )
+        samples = _on_device(dataset, settings)
+        _run(_start(teacher, own), architecture, samples, own, None, on_progress, on_epoch)
+        return teacher.eval()
+
+
+def _check(architecture: Architecture, dataset: Dataset, settings: TrainingSettings) -> None:
     check_suits(architecture, dataset)
+    check_device(settings.device)
     if min(settings.batch_samples, len(dataset.x_train)) < 2:
         raise UserError(
             f"training: batches of {settings.batch_samples} from {len(dataset.x_train)} samples;"
             " BatchNorm needs at least 2 samples a batch"
         )
-    _keep_freed_memory()
-    with _deterministic(settings.seed, settings.threads):
-        return _train(architecture, dataset, settings, on_progress)
+    if settings.augments and min(dataset.shape[1:]) < 2:
+        raise UserError(
+            f"{dataset.name}: samples of {dataset.shape[1]}x{dataset.shape[2]} are no images to"
+            " turn, scale and move; set these three to 0"
+        )
 
 
-def _keep_freed_memory() -> None:
-    """Let glibc reuse large blocks, process-wide.
-
-    By default it gives them back to the system at each free, and every layer's output is then
-    paid for again in page faults: an epoch took 15 s instead of 6.4 s on two cores.
-    """
-    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return  # another C library
-    mallopt(mmap_threshold, 32 << 20)  # the largest that glibc takes
-    mallopt(trim_threshold, 1 << 30)
-
-
-@contextmanager
-def _deterministic(seed: int, threads: int) -> Iterator[None]:
-    """Repeatable algorithms and random numbers within; torch's global state as before after it."""
-    threads_before = torch.get_num_threads()
-    options: Any = torch.utils.deterministic  # its attributes are unknown to type checkers
-    before = torch.are_deterministic_algorithms_enabled()
-    filled = options.fill_uninitialized_memory
-    with torch.random.fork_rng(devices=[]):
-        try:
-            torch.manual_seed(seed)
-            torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(True)
-            # Filling each new tensor with NaN shows bugs in kernels, and took a third of the time.
-            options.fill_uninitialized_memory = False
-            yield
-        finally:
-            torch.set_num_threads(threads_before)
-            torch.use_deterministic_algorithms(before)
-            options.fill_uninitialized_memory = filled
-
-
-def _train(
-    architecture: Architecture,
-    dataset: Dataset,
-    settings: TrainingSettings,
-    on_progress: Callable[[TrainingProgress], None],
-) -> BinaryNetwork:
-    network = build(architecture)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _start(network: nn.Module, settings: TrainingSettings) -> Fit:
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-    x, labels = network_input(architecture, dataset.x_train), torch.tensor(dataset.y_train)
-    shuffle = torch.Generator().manual_seed(settings.seed)
+    return Fit(network, optimizer)
+
+
+def _on_device(dataset: Dataset, settings: TrainingSettings) -> Samples:
+    x = torch.from_numpy(np.ascontiguousarray(dataset.x_train)).to(settings.device)
+    return Samples(
+        x.contiguous(memory_format=torch.channels_last),
+        torch.from_numpy(dataset.y_train).to(settings.device),
+    )
+
+
+def _generator(settings: TrainingSettings, epoch: int) -> torch.Generator:
+    """The random numbers of an epoch, which do not depend on what went before it."""
+    seed = (settings.seed * _SEED_STEP + epoch) % 2**63
+    return torch.Generator().manual_seed(seed)
+
+
+def _run(
+    fit: Fit,
+    architecture: Architecture,
+    samples: Samples,
+    settings: TrainingSettings,
+    teacher: Teacher | None,
+    on_progress: Callable[[TrainingProgress], None],
+    on_epoch: Callable[[Fit], None],
+) -> None:
+    """All epochs that `fit` has not behind it."""
+    x, labels = samples.x, samples.labels
+    taught: Tensor | None = None
     # Samples that do not fill the last batch sit out an epoch, another few each time: BatchNorm
     # over a handful of samples, or a single one, would teach little and cannot be computed.
     batch_samples = min(settings.batch_samples, len(x))
     steps = len(x) // batch_samples
-    network.train()
-    for epoch in range(settings.epochs):
-        order = torch.randperm(len(x), generator=shuffle)
+    for epoch in range(fit.epochs_done, settings.epochs):
+        random = _generator(settings, epoch)
+        order = torch.randperm(len(x), generator=random)
+        augmented = epoch < settings.augmented_epochs
+        if teacher is not None and not augmented and taught is None:
+            taught = _scores(teacher, architecture, x)  # of images that no longer change
         total, right = 0.0, 0
+        fit.network.train()
         for step, picked in enumerate(_batches(order[: steps * batch_samples], batch_samples)):
             done = (epoch * steps + step) / (settings.epochs * steps)
-            rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.zero_grad(set_to_none=True)
-            scores, wanted = network(x[picked]), labels[picked]
+            for group in fit.optimizer.param_groups:
+                group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+            picked = picked.to(x.device)
+            images = augment(x[picked], settings, random) if augmented else x[picked]
+            batch, wanted = _as_samples(images, architecture), labels[picked]
+            fit.optimizer.zero_grad(set_to_none=True)
+            scores = fit.network(batch)
             loss = F.cross_entropy(scores, wanted)
+            if teacher is not None:
+                with torch.no_grad():
+                    told = teacher(batch) if taught is None else taught[picked]
+                learned = distillation_loss(scores, told, settings.temperature)
+                loss = (1 - settings.distillation) * loss + settings.distillation * learned
             loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            clip_latent_weights(network)
+            fit.optimizer.step()
+            clip_latent_weights(fit.network)
             total += loss.item()
             right += int((scores.detach().argmax(1) == wanted).sum())
             if not math.isfinite(total):
@@ -157,9 +212,8 @@ def _train(
                 )
             accuracy = right / ((step + 1) * batch_samples)
             on_progress(TrainingProgress(epoch, step + 1, steps, total / (step + 1), accuracy))
-    _reestimate_norms(network, x, shuffle)
-    network.eval()
-    return network
+        fit.epochs_done = epoch + 1
+        on_epoch(fit)
 
 
 def check_suits(architecture: Architecture, dataset: Dataset) -> None:
@@ -176,22 +230,30 @@ def check_suits(architecture: Architecture, dataset: Dataset) -> None:
         )
 
 
-def network_input(architecture: Architecture, x: NDArray[np.uint8]) -> Tensor:
-    """A data set's samples as a tensor that the network takes."""
-    tensor = torch.tensor(samples_of(x, architecture.input))
-    return tensor.contiguous(memory_format=torch.channels_last)
+def _as_samples(images: Tensor, architecture: Architecture) -> Tensor:
+    """Bytes 0..255, uint8 or float32, as `ebnn.inputs.samples_of` gives them to a network."""
+    return images.float() / 255 if architecture.input.kind == "float" else images
 
 
 @torch.no_grad()
 def predict(network: BinaryNetwork, x: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Classes int64 (N,) of samples (N, C, H, W) in eval mode."""
+    """Classes int64 (N,) of samples (N, C, H, W) in eval mode, in which it leaves the network."""
     network.eval()
-    samples = network_input(network.architecture, x)
+    device = next(network.parameters()).device
+    samples = torch.tensor(samples_of(x, network.architecture.input), device=device)
+    samples = samples.contiguous(memory_format=torch.channels_last)
     batches = _batches(torch.arange(len(samples)), _FORWARD_SAMPLES)
     # numpy's argmax takes the first of equals, as every other stage does.
-    scores = [network(samples[picked]).numpy() for picked in batches]
+    scores = [network(samples[picked]).cpu().numpy() for picked in batches]
     best: NDArray[np.int64] = np.argmax(np.concatenate(scores), axis=1)
     return best
+
+
+@torch.no_grad()
+def _scores(teacher: Teacher, architecture: Architecture, x: Tensor) -> Tensor:
+    """The teacher's scores of all samples, float32 (N, classes)."""
+    batches = _batches(torch.arange(len(x), device=x.device), _FORWARD_SAMPLES)
+    return torch.cat([teacher(_as_samples(x[picked], architecture)) for picked in batches])
 
 
 def _batches(order: Tensor, batch_samples: int) -> Iterator[Tensor]:
@@ -209,7 +271,7 @@ def _reestimate_norms(network: BinaryNetwork, x: Tensor, shuffle: torch.Generato
     batches = min(_REESTIMATION_SAMPLES, len(x)) // batch_samples
     picked = torch.randperm(len(x), generator=shuffle)[: batches * batch_samples]
     network.train()
-    for count, batch in enumerate(_batches(picked, batch_samples)):
+    for count, batch in enumerate(_batches(picked.to(x.device), batch_samples)):
         for norm in network.norms():
             norm.momentum = 1 / (count + 1)  # a plain average over the batches
-        network(x[batch])
+        network(_as_samples(x[batch], network.architecture))

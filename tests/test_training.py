@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from ebnn.data import Dataset, load_dataset
 from ebnn.layers import BinaryConv2d, BinaryLinear, ConvPoolBlock, clip_latent_weights, sign
 from ebnn.network import from_checkpoint
 from ebnn.sim.errors import UserError
-from ebnn.training import TrainingProgress, TrainingSettings, predict, train
+from ebnn.training import TrainingProgress, predict, train, train_teacher
+from ebnn.training_settings import TrainingSettings
 
 ARCHITECTURE = "conv3x3-16 pool2, fc-32, fc-10"
 
@@ -142,20 +143,55 @@ def test_a_learning_rate_beyond_reason_is_an_error_and_not_a_broken_network() ->
 
 
 def test_json_reports_what_was_trained_and_how_well(tmp_path: Path) -> None:
-    done = train_digits(tmp_path / "m", "--json", "--epochs", "2")
+    done = train_digits(tmp_path / "m", "--json", "--epochs", "2", "--seeds", "2")
     result = json.loads(done.stdout)
-    assert result["settings"] == {
-        "epochs": 2,
-        "seed": 0,
-        "learning_rate": 0.005,
-        "batch_samples": 64,
-        "threads": 1,
-    }
-    network = from_checkpoint(checkpoint.load(tmp_path / "m"))
     dataset = load_dataset("digits")
-    right = int((predict(network, dataset.x_test) == dataset.y_test).sum())
-    assert result["accuracy"] == {"correct": right, "total": 359}
+    _, x_held, y_held = dataset.hold_out(0.1)
+    tested, held = [], []
+    for seed, one in enumerate(result["networks"]):
+        assert one["settings"] == asdict(TrainingSettings(epochs=2, seed=seed))
+        network = from_checkpoint(checkpoint.load(tmp_path / f"m-seed{seed}"))
+        right = int((predict(network, dataset.x_test) == dataset.y_test).sum())
+        right_held = int((predict(network, x_held) == y_held).sum())
+        assert one["test"] == {"correct": right, "total": 359}
+        assert one["validation"] == {"correct": right_held, "total": 143}
+        tested.append(right / 359)
+        held.append(right_held / 143)
+    assert result["seeds"] == [0, 1]
+    for name, values in (("test", tested), ("validation", held)):
+        error = abs(values[0] - values[1]) / 2  # of two values
+        assert result[name]["mean"] == pytest.approx(sum(values) / 2)
+        assert result[name]["standard_error"] == pytest.approx(error)
     assert done.stderr.splitlines()[0].startswith("epoch 1/2: loss ")
+
+
+def test_held_out_samples_never_train_and_the_rest_all_do() -> None:
+    dataset = load_dataset("digits")
+    rest, x_held, y_held = dataset.hold_out(0.1)
+    assert (len(rest.x_train), len(x_held), len(y_held)) == (1295, 143, 143)
+    together = np.concatenate((rest.x_train, x_held)).reshape(1438, -1)
+    assert sorted(map(bytes, together)) == sorted(map(bytes, dataset.x_train.reshape(1438, -1)))
+    assert set(y_held) == set(range(10))
+    assert len(dataset.hold_out(0)[1]) == 0
+
+
+def test_a_network_learns_from_its_teachers_scores_alone(tmp_path: Path) -> None:
+    dataset = load_dataset("digits")
+    architecture = parse(ARCHITECTURE, InputSpec(*dataset.shape))
+    settings = TrainingSettings(epochs=15, batch_samples=32, distillation=1.0, teacher_epochs=6)
+    teacher = train_teacher(architecture, dataset, settings)
+    # Labels that say nothing: what the network learns, the teacher told it.
+    wrong = replace(dataset, y_train=np.zeros_like(dataset.y_train))
+    network = train(architecture, wrong, settings, teacher=teacher)
+    assert np.mean(predict(network, dataset.x_test) == dataset.y_test) > 0.8
+
+
+def test_cuda_is_refused_where_there_is_none(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    done = train_digits(tmp_path / "m", "--device", "cuda")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "--device cuda" in done.stderr and "--device cpu" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -166,6 +202,12 @@ def test_json_reports_what_was_trained_and_how_well(tmp_path: Path) -> None:
         ("--batch", "0"),
         ("--threads", "0"),
         ("--seed", "9" * 30),
+        ("--seeds", "0"),
+        ("--validation", "0.6"),
+        ("--clean", "-1"),
+        ("--distill", "1.5"),
+        ("--temperature", "inf"),
+        ("--device", "tpu"),
     ],
 )
 def test_impossible_settings_exit_with_2_and_one_line(
