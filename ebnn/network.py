@@ -52,9 +52,10 @@ class BinaryNetwork(nn.Module):
                 magnitude = architecture.input.max_magnitude if index == 0 else 1
                 blocks.append(ClassifierHead(fan_in(block, shape), block.features, magnitude))
         self.blocks = nn.ModuleList(blocks)
+        self.seen = seen_extents(architecture)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.input(x)
+        x = self.input(x[:, :, : self.seen[0], : self.seen[1]])
         for block in self.blocks:
             x = block(x)
         return x
@@ -86,6 +87,29 @@ class BinaryNetwork(nn.Module):
             weight = (2 * (latent >= 0).astype("int8") - 1).astype("int8")
             blocks.append(CheckpointBlock(weight, norm.trained(), latent))
         return Checkpoint(self.architecture, tuple(blocks), metadata or {})
+
+
+def seen_extents(architecture: Architecture) -> tuple[int, int]:
+    """(rows, columns) of the input, from the top left, that the scores depend on.
+
+    Strides and pools leave out what does not fill their last window: a map of 11x11 pooled by 2
+    is one of 10x10. What is left out need not be computed, which saves a seventh of the time on
+    MNIST with two such pools.
+    """
+    needed = (0, 0)  # of the map that enters the fully connected blocks: all, from its shape
+    for block, shape in reversed(
+        list(zip(architecture.blocks, architecture.shapes(), strict=False))
+    ):
+        if isinstance(block, Linear) or block.padding:
+            needed = shape[1:]
+            continue
+        pooled = [(extent - 1) * block.pool_stride + block.pool for extent in needed]
+        kernel = (block.kernel_height, block.kernel_width)
+        rows, columns = (
+            (extent - 1) * block.stride + size for extent, size in zip(pooled, kernel, strict=True)
+        )
+        needed = (rows, columns)
+    return needed
 
 
 def build(architecture: Architecture) -> BinaryNetwork:

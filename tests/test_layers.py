@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from ebnn.architecture import InputSpec
+from ebnn.architecture import InputSpec, parse
 from ebnn.layers import (
     BatchNorm,
     BinaryConv2d,
@@ -19,6 +19,7 @@ from ebnn.layers import (
     Sign,
     sign,
 )
+from ebnn.network import build, seen_extents
 from ebnn.normalization import fold_threshold, head_grid
 
 
@@ -161,6 +162,35 @@ def test_gradients_reach_every_parameter_of_the_blocks() -> None:
     F.cross_entropy(model(x), torch.arange(16) % 3).backward()  # type: ignore[no-untyped-call]
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("conv3x3-4 pool2, conv3x3-5 pool2, conv3x3-6, fc-10", (26, 26)),
+        ("conv4x4-4 stride2, conv3x3-5 pool2, fc-10", (26, 26)),
+        ("conv3x3-4 pool2, conv3x3-5 pad1 pool2, fc-10", (28, 28)),
+        ("conv5x1-4 pool3/2, conv1x3-5 stride3 pool2, fc-6, fc-10", (25, 25)),
+        ("fc-10", (28, 28)),
+    ],
+)
+def test_scores_depend_on_the_seen_part_of_the_image_alone(
+    text: str, seen: tuple[int, int]
+) -> None:
+    architecture = parse(text, InputSpec(1, 28, 28))
+    assert seen_extents(architecture) == seen
+    torch.manual_seed(1)
+    network = build(architecture)
+    x = torch.randint(0, 256, (30, 1, 28, 28), dtype=torch.uint8)
+    with torch.no_grad():
+        network(x)  # moves BatchNorm's statistics to where signs differ
+    network.eval()
+    # The blocks alone compute all of each map.
+    whole = network.input(x)
+    for block in network.blocks:
+        whole = block(whole)
+    assert torch.equal(network(x), whole)
+    assert len(whole.argmax(1).unique()) > 1
 
 
 def test_input_kinds() -> None:
