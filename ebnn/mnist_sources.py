@@ -37,14 +37,14 @@ class SourceError(Exception):
         self.damaged = damaged
 
 
-def from_folder(folder: Path, names: Iterable[str]) -> Files:
-    """IDX files in `folder` (or its MNIST/raw, as torchvision lays them), .gz or not."""
+def from_folder(folder: Path, names: Iterable[str], raw: str = "MNIST/raw") -> Files:
+    """IDX files in `folder` (or its `raw`, as torchvision lays them), .gz or not."""
     files: Files = {}
     for name in names:
         spellings = [name, name.replace("-idx", ".idx")]
         candidates = [
             place / (spelling + ending)
-            for place in (folder, folder / "MNIST" / "raw")
+            for place in (folder, folder / raw)
             for spelling in spellings
             for ending in ("", ".gz")
         ]

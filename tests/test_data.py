@@ -302,5 +302,5 @@ def test_what_is_no_npz_file_is_refused(tmp_path: Path) -> None:
             load_dataset(path)
     with pytest.raises(UserError, match="no such file"):
         load_dataset(tmp_path / "none.npz")
-    with pytest.raises(UserError, match=r"data set 'cifar': give one of mnist, digits, or"):
+    with pytest.raises(UserError, match=r"data set 'cifar': give one of mnist, digits, "):
         load_dataset("cifar")

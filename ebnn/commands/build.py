@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "harness", "firmware that carries samples and times itself on each: see `ebnn board run`"
     )
     harness.add_argument("--harness", action="store_true", help="build that; needs --dataset")
-    harness.add_argument("--dataset", help="mnist, digits or the path of an .npz")
-    harness.add_argument("--data-dir", metavar="DIR", help="folder that holds MNIST's IDX files")
+    harness.add_argument("--dataset", help="a name (`ebnn data list`), an .npz or a folder")
+    harness.add_argument("--data-dir", metavar="DIR", help="folder that holds the data set's files")
     harness.add_argument(
         "--samples", type=int, default=10, metavar="N", help="the first N test samples; default 10"
     )

@@ -11,9 +11,9 @@ HELP = "fetch and list data sets"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     get = actions.add_parser("get", help="fetch a data set into the cache, or check an .npz file")
-    get.add_argument("dataset", help="mnist, digits or the path of an .npz file")
+    get.add_argument("dataset", help="a name (see `ebnn data list`), an .npz file or a folder")
     get.add_argument(
-        "--data-dir", metavar="D", help="folder that holds MNIST's four IDX files, .gz or not"
+        "--data-dir", metavar="D", help="folder that holds the data set's standard files"
     )
     listing = actions.add_parser("list", help="list the data sets that have a name")
     for action in (get, listing):
@@ -35,8 +35,11 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(rows if args.action == "list" else rows[0], indent=2))
     elif args.action == "list":
         for row in rows:
-            print(f"{row['name']:8} {row['description']}; {row['where']}")
-        print("An .npz file with x_train, y_train, x_test, y_test (uint8) is given by its path.")
+            print(f"{row['name']:13} {row['description']}; {row['where']}")
+        print(
+            "An .npz file with x_train, y_train, x_test, y_test (uint8), or a folder of images"
+            " (train/CLASS/, test/CLASS/), is given by its path."
+        )
     else:
         row = rows[0]
         print(
@@ -71,8 +74,10 @@ def _get(dataset: str, data_dir: str | None) -> dict[str, Any]:
 
 
 def _where(name: str) -> str:
-    from ebnn import mnist
+    from ebnn import data, mnist
 
     if name == "mnist":
         return f"in {mnist.cache_folder()}" if mnist.cached() else "not fetched yet"
-    return "comes with scikit-learn" if name == "digits" else f"in {name}"
+    if name == "digits":
+        return "comes with scikit-learn"
+    return "from --data-dir" if name in data.NAMES else f"in {name}"

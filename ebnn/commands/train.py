@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE.toml",
         help="data set, architecture and all settings; the options below override it",
     )
-    parser.add_argument("--dataset", help="mnist, digits or the path of an .npz")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder that holds MNIST's IDX files")
+    parser.add_argument("--dataset", help="a name (`ebnn data list`), an .npz or a folder")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder that holds the data set's files")
     parser.add_argument(
         "--arch",
         metavar="TEXT",

@@ -12,8 +12,10 @@ HELP = "run every test sample in the emulator and compare with the reference"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="a checkpoint or a lowered model")
-    parser.add_argument("--dataset", required=True, help="mnist, digits or the path of an .npz")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder that holds MNIST's IDX files")
+    parser.add_argument(
+        "--dataset", required=True, help="a name (`ebnn data list`), an .npz or a folder"
+    )
+    parser.add_argument("--data-dir", metavar="DIR", help="folder that holds the data set's files")
     parser.add_argument(
         "-b",
         "--board",

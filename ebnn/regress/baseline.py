@@ -155,7 +155,7 @@ def _entry(path: Path, name: str, table: object, tighten: object) -> Entry:
             f'{where}: needs boards = ["nrf52840-dk"] (see `python -m ebnn.sim boards`)'
         )
     if "model" in table and "dataset" not in table:
-        raise UserError(f"{where}: a model needs dataset: mnist, digits or the path of an .npz")
+        raise UserError(f"{where}: a model needs dataset: a name, an .npz or a folder")
     if table.get("lowering", "fast") not in _LOWERINGS:
         raise UserError(f"{where}: lowering is one of {', '.join(_LOWERINGS)}")
     if table.get("input", "uint8") not in _INPUTS:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ebnn import reference
 from ebnn.architecture import InputSpec
-from ebnn.data import load_dataset
+from ebnn.data import NAMES, load_dataset
 from ebnn.emulation import INPUT_SYMBOL, REGION, Firmware
 from ebnn.firmware import build_model
 from ebnn.inputs import encode_input, samples_of
@@ -70,10 +70,8 @@ def load_subject(entry: Entry) -> Subject:
     """Load an entry's network and samples. Raises `UserError` where they cannot be had."""
     if entry.dataset is None:
         return Subject(entry)
-    is_file = entry.dataset.endswith(".npz")
-    dataset = load_dataset(
-        entry.folder / entry.dataset if is_file else entry.dataset, entry.data_dir
-    )
+    named = entry.dataset in NAMES
+    dataset = load_dataset(entry.dataset if named else entry.folder / entry.dataset, entry.data_dir)
     x, labels = dataset.x_test[: entry.samples], dataset.y_test[: entry.samples]
     if entry.model is None:
         spec = InputSpec(*dataset.shape, kind=entry.input_kind)
