@@ -241,7 +241,7 @@ def test_signals_and_colour_images_go_from_npz_to_the_same_predictions_in_c(
     lowered = lower(network.to_checkpoint())
     golden = reference.run(lowered, dataset.x_test).predictions
     np.testing.assert_array_equal(trained, golden)
-    emit(lowered, tmp_path / "c")
-    compiled = build_host_model(tmp_path / "c", classes=4)
+    folder = tmp_path / "c"
+    compiled = build_host_model(lowered, emit(lowered, folder), folder, tmp_path / "model")
     samples = encode_input(dataset.x_test, architecture.input)
-    np.testing.assert_array_equal(compiled.predictions(samples), golden)
+    np.testing.assert_array_equal(compiled.run(samples).predictions, golden)

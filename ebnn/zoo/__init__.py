@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ebnn import checkpoint
-from ebnn.emitter import program_of
-from ebnn.emitter.folder import arena_bytes
+from ebnn.emitter import arena_bytes, program_of
 from ebnn.files import write_whole
 from ebnn.inputs import input_bytes
 from ebnn.lowered import lower
