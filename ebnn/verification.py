@@ -122,13 +122,15 @@ def verify(
     ram_bytes: int | None = None,
     lowering: str = "fast",
     optimize: str = "-O3",
+    goal: Goal | None = None,
     on_progress: Callable[[str, int], None] = lambda stage, samples: None,
 ) -> Verification:
     """Run a data set's samples `x` (N, channels, height, width) through every stage below training.
 
-    Emits and builds into `folder`. `on_progress` is called with a stage's name and the number of
-    samples it has just finished. Raises what the toolchain and the emulator raise: a missing
-    compiler, a budget that does not hold, a fault.
+    Emits and builds into `folder`, with kernels chosen for `goal` on each board's core.
+    `on_progress` is called with a stage's name and the number of samples it has just finished.
+    Raises what the toolchain and the emulator raise: a missing compiler, a budget that does not
+    hold, a fault.
     """
     spec = network.architecture.input
     values = samples_of(x, spec)
@@ -136,20 +138,25 @@ def verify(
     stages = [stage("numpy", golden, labels, golden)]
     on_progress(stages[0].name, len(x))
     samples = encode_input(values, spec)
-    emitted = {
-        board.core: _Emitted.of(network, folder / f"{lowering}-{board.core}-c", lowering, board)
-        for board in boards
-    }
+    emitted = {}
+    for core in {board.core: None for board in boards}:
+        of_core = replace(goal or Goal(), core=core)
+        sources = folder / f"{lowering}-{core}-c"
+        emitted[core] = _Emitted(of_core, emit(network, sources, lowering, of_core), sources)
     for name, one in _distinct(emitted).items():
-        model = build_host_model(network, one.program, one.sources, folder / f"{one.core}-host")
+        model = build_host_model(
+            network, one.program, one.sources, folder / f"{one.goal.core}-host"
+        )
         stages.append(stage(name, model.run(samples).predictions, labels, golden))
         on_progress(name, len(x))
     emulated = []
     with worker_pool(min(os.cpu_count() or 1, len(boards) * len(x))) as pool:
         for board in boards:
             elf = folder / f"{board.name}.elf"
-            sources = emitted[board.core].sources
-            program = build_model(network, board, elf, sources, lowering, optimize, ram_bytes)
+            one = emitted[board.core]
+            program = build_model(
+                network, board, elf, one.sources, lowering, optimize, ram_bytes, goal=one.goal
+            )
             name = _emulated_name(board)
             run = emulate(
                 pool, Firmware(elf, board, ram_bytes), samples, partial(on_progress, name)
@@ -180,13 +187,9 @@ def verify(
 class _Emitted:
     """A network's C with the kernels chosen for a core, in the folder `sources`."""
 
-    core: str
+    goal: Goal
     program: Program
     sources: Path
-
-    @classmethod
-    def of(cls, network: LoweredNetwork, sources: Path, lowering: str, board: Board) -> _Emitted:
-        return cls(board.core, emit(network, sources, lowering, Goal(board.core)), sources)
 
 
 def _distinct(emitted: Mapping[str, _Emitted]) -> dict[str, _Emitted]:
@@ -197,7 +200,7 @@ def _distinct(emitted: Mapping[str, _Emitted]) -> dict[str, _Emitted]:
         found.setdefault(text, one)
     of_core = len(found) > 1
     return {
-        f"host C for {_core_title(one.core)}" if of_core else "host C": one
+        f"host C for {_core_title(one.goal.core)}" if of_core else "host C": one
         for one in found.values()
     }
 

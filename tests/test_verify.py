@@ -96,6 +96,18 @@ def test_ram_is_the_sum_of_its_kinds_and_one_byte_less_fails_by_name(
         assert "Traceback" not in short.stderr
 
 
+def test_the_papers_figure_is_held_to_the_byte(model: Path) -> None:
+    reference = ("--board", "generic-m0", "--lowering", "reference", "--json", "-")
+    (record,) = json.loads(verify(model, *reference).stdout)
+    figure = record["paper"]["parameters"] + record["paper"]["temporaries"]
+    assert verify(model, *reference, "--paper-memory", str(figure)).returncode == 0
+    short = verify(model, *reference, "--paper-memory", str(figure - 1))
+    assert short.returncode == 1
+    assert short.stderr.endswith(
+        f"{figure:,} bytes of parameters and temporaries on generic-m0, 1 too many\n"
+    )
+
+
 def test_samples_of_another_shape_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     checkpoint.save(random_checkpoint(parse("fc-10", InputSpec(1, 28, 28)), 1), path)

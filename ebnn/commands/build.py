@@ -7,7 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ebnn.commands.emit import add_goal_arguments, add_lowering_argument, flash_limit
+from ebnn.commands.emit import (
+    add_goal_arguments,
+    add_lowering_argument,
+    flash_limit,
+    paper_limit,
+)
 
 if TYPE_CHECKING:
     from ebnn.emitter.goal import Goal
@@ -90,7 +95,7 @@ def _build(
     from ebnn.emitter.goal import Goal
     from ebnn.firmware import goal_within_flash
 
-    goal = Goal(board.core, args.optimize)
+    goal = Goal(board.core, args.optimize, paper_bytes=paper_limit(args))
     with tempfile.TemporaryDirectory(prefix="ebnn-sources-") as folder:
         sources = args.sources or Path(folder)
         limit = flash_limit(args)
@@ -112,6 +117,7 @@ def _report(args: argparse.Namespace, program: Program, goal: Goal) -> int:
             "core": goal.core,
             "objective": goal.objective,
             "flash_limit_bytes": flash_limit(args),
+            "paper_limit_bytes": paper_limit(args),
             "parameter_bytes": program.parameter_bytes,
             "arena_bytes": program.plan.arena_bytes,
             "blocks": choice_facts(program),

@@ -56,6 +56,13 @@ def add_lowering_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_goal_arguments(parser: argparse.ArgumentParser) -> None:
+    add_memory_goal_arguments(parser)
+    parser.add_argument(
+        "--flash", metavar="SIZE", help="choose kernels that keep within this much flash, say 32k"
+    )
+
+
+def add_memory_goal_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--optimize",
         choices=("cycles", "flash", "ram"),
@@ -64,8 +71,17 @@ def add_goal_arguments(parser: argparse.ArgumentParser) -> None:
         " the fewest cycles",
     )
     parser.add_argument(
-        "--flash", metavar="SIZE", help="choose kernels that keep within this much flash, say 32k"
+        "--paper-memory",
+        metavar="SIZE",
+        help="choose kernels that keep the paper's figure, parameters and temporaries, within this",
     )
+
+
+def paper_limit(args: argparse.Namespace) -> int | None:
+    """Bytes of `--paper-memory`."""
+    from ebnn.sim.sizes import parse_size
+
+    return None if args.paper_memory is None else parse_size(args.paper_memory, "--paper-memory")
 
 
 def flash_limit(args: argparse.Namespace) -> int | None:
@@ -83,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
     from ebnn.sim.core import core_named
     from ebnn.sim.errors import UserError
 
-    goal = Goal(core_named(args.core).name, args.optimize, flash_limit(args))
+    core = core_named(args.core).name
+    goal = Goal(core, args.optimize, flash_limit(args), paper_limit(args))
     names = args.name or [DEFAULT_NAME]
     if len(names) != len(args.models):
         raise UserError(

@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ebnn.commands.emit import add_lowering_argument
+from ebnn.commands.emit import (
+    add_lowering_argument,
+    add_memory_goal_arguments,
+    paper_limit,
+)
 
 HELP = "run every test sample in the emulator and compare with the reference"
 
@@ -31,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep sources, ELFs and records")
     parser.add_argument("--json", metavar="FILE", help="write the run records; - prints them")
     add_lowering_argument(parser)
+    add_memory_goal_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     import tempfile
 
     from ebnn.data import load_dataset
+    from ebnn.emitter.goal import Goal
     from ebnn.files import write_whole
     from ebnn.models import load_network
     from ebnn.report import Progress, print_verification
@@ -58,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--samples {args.samples}: give at least 1")
     boards = [load_board(name) for name in args.board]
     ram_bytes = None if args.ram is None else parse_size(args.ram, "--ram")
+    limit = paper_limit(args)
     count = min(args.samples or len(dataset.x_test), len(dataset.x_test))
     with tempfile.TemporaryDirectory(prefix="ebnn-verify-") as temporary:
         folder = args.out or Path(temporary)
@@ -71,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
                 folder,
                 ram_bytes=ram_bytes,
                 lowering=args.lowering,
+                goal=Goal(objective=args.optimize, paper_bytes=limit),
                 optimize=f"-O{args.level}",
                 on_progress=progress.advance,
             )
@@ -82,4 +90,11 @@ def run(args: argparse.Namespace) -> int:
         print()
     else:
         print_verification(result)
-    return 0 if result.exact else 1
+    over = [found for found in result.emulated if found.paper_bytes > (limit or found.paper_bytes)]
+    for found in over:
+        print(
+            f"--paper-memory {args.paper_memory}: {found.paper_bytes:,} bytes of parameters and"
+            f" temporaries on {found.board.name}, {found.paper_bytes - (limit or 0):,} too many",
+            file=sys.stderr,
+        )
+    return 0 if result.exact and not over else 1

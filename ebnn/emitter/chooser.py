@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ebnn.architecture import Linear
 from ebnn.emitter.cost_table import FIXED, UNMEASURED, cost_of, predicted
-from ebnn.emitter.goal import Goal
+from ebnn.emitter.floats import reference_program
+from ebnn.emitter.goal import STACK_BYTES, Goal
 from ebnn.emitter.layout import Layout, input_layout
+from ebnn.emitter.model import quantized_bytes
 from ebnn.emitter.program import AnyCandidate, Call, Candidate, Decision, Head, Step, flash_bytes
 from ebnn.emitter.variants import HEADS, HIDDEN
 from ebnn.emitter.variants.site import AnyLayer, Site, Variant
+from ebnn.inputs import input_bytes
 from ebnn.lowered import LoweredNetwork
 from ebnn.memory_plan import plan_memory
 from ebnn.sim.errors import UserError
@@ -19,11 +22,14 @@ from ebnn.sim.errors import UserError
 # Tables can buy the last few percent of cycles with many times the flash: of the choices this close
 # to the fewest cycles, about as far as predictions are off, the smallest one is taken.
 _CYCLES_SLACK = 1.1
-_KEPT = 64  # partial choices that are followed up, the best of each trade-off
+# The fast kernels may take so much more RAM than the reference lowering: a KB, of which their
+# frames on the stack take up to a quarter more than its.
+_ARENA_ABOVE_REFERENCE_BYTES = 768
+_KEPT = 48  # partial choices that are followed up for each trade-off
 
 
 class NothingFits(UserError):
-    """No choice of kernels keeps within the bytes of flash that were asked for."""
+    """No choice of kernels keeps within the bytes that were asked for."""
 
     exit_code = 1  # a budget that does not hold
 
@@ -49,14 +55,19 @@ class _Choice:
         return plan_memory(steps).arena_bytes
 
     @property
-    def sizes(self) -> tuple[int, int, int]:
-        return self.cycles, self.flash_bytes, self.arena_bytes
+    def parameter_bytes(self) -> int:
+        return sum(candidate.call.parameter_bytes for candidate in self.taken)
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        return self.cycles, self.flash_bytes, self.arena_bytes, self.parameter_bytes
 
 
 def choose(network: LoweredNetwork, goal: Goal) -> tuple[Decision, ...]:
     """One decision for each block, the head's last.
 
-    Raises `NothingFits` where `goal.flash_bytes` is too little for every choice.
+    Raises `NothingFits` where `goal.flash_bytes` or `goal.paper_bytes` is too little for every
+    choice.
     """
     spec = network.architecture.input
     choices = [(_Choice(), input_layout(spec))]
@@ -87,7 +98,7 @@ def choose(network: LoweredNetwork, goal: Goal) -> tuple[Decision, ...]:
             head_site = Site(len(network.hidden), network.head, layout, magnitude)
             heads[layout.key] = tuple(_candidates(HEADS, head_site, goal))
         whole += [_with(choice, head, heads[layout.key]) for head in heads[layout.key]]
-    return _decisions(_within(whole, goal))
+    return _decisions(_cheapest(_within(whole, network, goal), goal))
 
 
 def _candidates(
@@ -122,24 +133,57 @@ def _with(
 
 
 def _best(pairs: list[tuple[_Choice, Layout]]) -> list[tuple[_Choice, Layout]]:
-    """Those that no other one beats in cycles, flash and arena alike."""
+    """Those that no other one beats in cycles, flash, arena and parameters alike; where these are
+    many, the best in each."""
     sized = sorted(((pair[0].sizes, at) for at, pair in enumerate(pairs)))
-    kept: list[tuple[tuple[int, int, int], int]] = []
+    kept: list[tuple[tuple[int, ...], int]] = []
     for sizes, at in sized:
         if not any(all(a <= b for a, b in zip(other, sizes, strict=True)) for other, _ in kept):
             kept.append((sizes, at))
-    return [pairs[at] for _, at in kept[:_KEPT]]
+    followed = set()
+    for which in range(4):
+        kept.sort(key=lambda one: (one[0][which], one[0]))
+        followed |= {at for _, at in kept[:_KEPT]}
+    return [pairs[at] for at in sorted(followed)]
 
 
-def _within(choices: list[_Choice], goal: Goal) -> _Choice:
+def _within(choices: list[_Choice], network: LoweredNetwork, goal: Goal) -> list[_Choice]:
+    """Choices that keep the goal's bounds, and RAM's where that can be."""
+    given = input_bytes(network.architecture.input) + quantized_bytes(network) + STACK_BYTES
     if goal.flash_bytes is not None:
-        least = min(choice.flash_bytes for choice in choices)
-        choices = [choice for choice in choices if choice.flash_bytes <= goal.flash_bytes]
-        if not choices:
-            raise NothingFits(
-                f"the kernels and constants take at least {least:,} bytes of flash, more than the"
-                f" {goal.flash_bytes:,} that are left for them: allow more, or shrink the network"
-            )
+        choices = _bounded(
+            choices,
+            lambda choice: choice.flash_bytes,
+            goal.flash_bytes,
+            "the kernels and constants take at least {:,} bytes of flash, more than the {:,} that"
+            " are left for them",
+        )
+    if goal.paper_bytes is not None:
+        choices = _bounded(
+            choices,
+            lambda choice: choice.parameter_bytes + choice.arena_bytes + given,
+            goal.paper_bytes,
+            "parameters and temporaries take at least {:,} bytes, more than {:,}",
+        )
+    most = reference_program(network).plan.arena_bytes + _ARENA_ABOVE_REFERENCE_BYTES
+    least = min(choice.arena_bytes for choice in choices)
+    return [choice for choice in choices if choice.arena_bytes <= max(most, least)]
+
+
+def _bounded(
+    choices: list[_Choice],
+    bytes_of: Callable[[_Choice], int],
+    limit: int,
+    complaint: str,
+) -> list[_Choice]:
+    within = [choice for choice in choices if bytes_of(choice) <= limit]
+    if not within:
+        least = min(map(bytes_of, choices))
+        raise NothingFits(f"{complaint.format(least, limit)}: allow more, or shrink the network")
+    return within
+
+
+def _cheapest(choices: list[_Choice], goal: Goal) -> _Choice:
     if goal.objective == "cycles":
         limit = _CYCLES_SLACK * min(choice.cycles for choice in choices)
         near = [choice for choice in choices if choice.cycles <= limit]

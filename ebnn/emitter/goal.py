@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OBJECTIVES = ("cycles", "flash", "ram")
+STACK_BYTES = 384  # about what the fast kernels' frames take, which only a run tells
 
 
 @dataclass(frozen=True)
 class Goal:
     """`core` is one of `ebnn.sim.core.CORES`; `objective` one of `OBJECTIVES`: what is to be small
     ("cycles": within 10 % of the fewest, with the least flash). `flash_bytes` bounds the code of
-    the kernels and their constants. `variants`, for tests and measurements, are names of kernels to
-    be taken wherever they serve."""
+    the kernels and their constants; `paper_bytes` the paper's figure: parameters, maps, scratch,
+    input, and `STACK_BYTES` for the stack. `variants`, for tests and measurements, are names of
+    kernels to be taken wherever they serve."""
 
     core: str = "cortex-m4"
     objective: str = "cycles"
     flash_bytes: int | None = None
+    paper_bytes: int | None = None
     variants: tuple[str, ...] = ()

@@ -88,8 +88,12 @@ def quantized_values(network: LoweredNetwork) -> int:
     return int(np.prod(spec.shape)) if spec.kind == "float" else 0
 
 
+def quantized_bytes(network: LoweredNetwork) -> int:
+    """What these take, to whole words."""
+    return -(-quantized_values(network) // 2) * 4
+
+
 def arena_bytes(network: LoweredNetwork, program: Program) -> int:
     """Bytes that an inference writes besides its scores and the stack: maps, scratch, and a float
-    input's integers, to whole words."""
-    quantized_words = -(-quantized_values(network) // 2)
-    return program.plan.arena_bytes + 4 * quantized_words
+    input's integers."""
+    return program.plan.arena_bytes + quantized_bytes(network)
