@@ -22,9 +22,14 @@ _SEMIHOSTED = {
 
 
 def simulate(
-    harness: HarnessElf, board: Board, engine: str = "auto", timeout_seconds: float | None = None
+    harness: HarnessElf,
+    board: Board,
+    engine: str = "auto",
+    timeout_seconds: float | None = None,
+    output: io.StringIO | None = None,
 ) -> tuple[Collected, Machine]:
-    """Run the harness to its end, for at most `timeout_seconds` of host time.
+    """Run the harness to its end, for at most `timeout_seconds` of host time; what it says is
+    written to `output` as it says it.
 
     The simulator has no UART and no probe. In a harness for those the functions of
     toolchain/harness_output.h are overwritten with ones for semihosting; none of them is called
@@ -33,7 +38,7 @@ def simulate(
     Raises:
         NotCollected: it ended without a report. What `Machine.run` raises.
     """
-    output = io.StringIO()
+    output = output or io.StringIO()
     machine = Machine(
         harness.path, board=board, output=output, engine=engine, timeout_seconds=timeout_seconds
     )
