@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ebnn.calibration import Calibration, Errors
 from ebnn.calibration_runs import same_as
+from ebnn.sim.core import MODEL_VERSION
 from ebnn.sim.errors import printable
 
 _PIPED_COLUMNS = 200
@@ -55,6 +56,7 @@ def print_calibration(found: Calibration) -> None:
 
 def _lines(found: Calibration) -> list[str]:
     lines = [
+        f"simulated on {found.board} by cycle model version {MODEL_VERSION}; against these boards:",
         f"before: {found.before}: {_shown(found.errors_before)}",
         f"after:  {found.after}: {_shown(found.errors_after)}",
     ]

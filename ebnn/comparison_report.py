@@ -12,6 +12,7 @@ from rich.table import Table
 from ebnn.comparison import Comparison, RegionComparison
 from ebnn.sim.errors import printable
 from ebnn.sim.published import stated_errors
+from ebnn.sim.render import model_text
 
 _SHOWN_DIFFERENCES = 10
 _PIPED_COLUMNS = 200
@@ -130,6 +131,9 @@ def _lines(one: Comparison) -> list[str]:
     stacks = one.measured.stack_bytes, one.simulated.stack_bytes
     if None not in stacks:
         lines.append(f"stack, bytes: board {stacks[0]:,}, simulator {stacks[1]:,}")
+    model = one.simulated.data.get("model", {})
+    if one.regions and not one.measured.is_published and {"version", "error"} <= model.keys():
+        lines.append(f"cycle model {model_text(model)}")
     lines += one.notes
     if one.regions and one.tolerance_percent is not None:
         word = "within" if all(region.within for region in one.regions) else "OUTSIDE"

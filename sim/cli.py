@@ -169,11 +169,15 @@ def _write_profiles(machine: Machine, args: argparse.Namespace) -> None:
     if not (args.profile_speedscope or args.profile_collapsed):
         return
     from .profile_formats import collapsed, speedscope_json
+    from .render import flash_text, model_text
 
     profile = machine.profile()
     if args.profile_speedscope:
         model = machine.record().data["model"]
-        name = f"{machine.elf.path.name} on {machine.board.name}, cycle model {model['version']}"
+        name = (
+            f"{machine.elf.path.name} on {machine.board.name}, {flash_text(model)},"
+            f" cycle model {model_text(model)}"
+        )
         text = speedscope_json(profile, name)
         write_result(args.profile_speedscope, text, "the profile")
     if args.profile_collapsed:

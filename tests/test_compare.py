@@ -245,6 +245,7 @@ def test_exit_codes_and_outputs(tmp_path: Path) -> None:
     assert "predictions: 3 of 3 the same" in done.stdout
     assert "stack, bytes: board 312, simulator 304" in done.stdout
     assert "cycles within 5 %" in done.stdout
+    assert "cycle model version 1, not validated for this core" in done.stdout
     assert "| ebnn\\_infer | 3 | 98,000 | 100,000 | +2.04 % | ok |" in page.read_text()
     assert len(ElementTree.parse(plot).findall(".//{*}circle")) == 2 * 2 + 1
     written = json.loads(out.read_text())

@@ -20,6 +20,7 @@ from ebnn.sim.errors import UserError
 from ebnn.sim.faults import BudgetExceeded, Fault
 from ebnn.sim.profile import FunctionProfile, Profile
 from ebnn.sim.profile_formats import collapsed, speedscope
+from ebnn.sim.render import model_text
 
 _SCHEMA = json.loads((Path(__file__).parent.parent / "sim" / "record.schema.json").read_text())
 _NO_MAIN = "int unused;"
@@ -382,7 +383,9 @@ def test_the_command_prints_and_writes_profiles(
     for one in data["profile"]["functions"]:
         assert one["name"] in table
         assert f"{one['self_cycles']:,}" in table
-    assert json.loads(scope.read_text())["profiles"][0]["endValue"] == data["cycles"]
+    drawn = json.loads(scope.read_text())
+    assert drawn["profiles"][0]["endValue"] == data["cycles"]
+    assert f"cycle model {model_text(data['model'])}" in drawn["name"]
     assert sum(int(line.rsplit(" ", 1)[1]) for line in stacks.open()) == data["cycles"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "scope.json", "stacks"]
     assert main(["run", str(image), "--json", "-"]) == 0
