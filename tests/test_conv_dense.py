@@ -30,7 +30,7 @@ def network(text: str, spec: InputSpec = MNIST, seed: int = 3) -> LoweredNetwork
 
 
 def plan(text: str, spec: InputSpec = MNIST) -> Plan:
-    found = plan_of("block0", network(text, spec).hidden[0], packed=True)
+    found = plan_of("block0", network(text, spec).hidden[0], packed=True, scratch_words_max=192)
     assert found is not None
     return found
 
@@ -136,7 +136,7 @@ def test_windows_at_the_edge_count_only_what_is_inside() -> None:
     """A weight of -1 outside the map must not count, although the planes have zeros there."""
     layer = network("conv3x3-2 pad1, fc-2", InputSpec(1, 4, 4, "bits")).hidden[0]
     layer = replace(layer, weight=-np.ones_like(layer.weight), threshold=np.array([0, 9], np.int32))
-    found = plan_of("block0", layer, packed=True)
+    found = plan_of("block0", layer, packed=True, scratch_words_max=192)
     assert found is not None
     # At a corner 4 products are inside: 2 of them, and the 5 outside; in the middle 5 of 9.
     assert found.borders.least.tolist() == [7, 10]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ebnn.architecture import Linear
 from ebnn.emitter.cost_table import FIXED, UNMEASURED, cost_of, predicted
 from ebnn.emitter.floats import reference_program
-from ebnn.emitter.goal import STACK_BYTES, Goal
+from ebnn.emitter.goal import RAM_ABOVE_REFERENCE_BYTES, STACK_BYTES, Goal
 from ebnn.emitter.layout import Layout, input_layout
 from ebnn.emitter.model import quantized_bytes
 from ebnn.emitter.program import AnyCandidate, Call, Candidate, Decision, Head, Step, flash_bytes
@@ -22,9 +22,6 @@ from ebnn.sim.errors import UserError
 # Tables can buy the last few percent of cycles with many times the flash: of the choices this close
 # to the fewest cycles, about as far as predictions are off, the smallest one is taken.
 _CYCLES_SLACK = 1.1
-# The fast kernels may take so much more RAM than the reference lowering: a KB, of which their
-# frames on the stack take up to a quarter more than its.
-_ARENA_ABOVE_REFERENCE_BYTES = 768
 _KEPT = 48  # partial choices that are followed up for each trade-off
 
 
@@ -121,6 +118,7 @@ def _candidates(
             cycles=round(predicted(cost.cycles, work)),
             shared_bytes=fixed if has_file else 0,
             own_bytes=own if has_file else own + fixed,
+            stack_bytes=variant.stack_bytes,
         )
 
 
@@ -165,9 +163,14 @@ def _within(choices: list[_Choice], network: LoweredNetwork, goal: Goal) -> list
             goal.paper_bytes,
             "parameters and temporaries take at least {:,} bytes, more than {:,}",
         )
-    most = reference_program(network).plan.arena_bytes + _ARENA_ABOVE_REFERENCE_BYTES
-    least = min(choice.arena_bytes for choice in choices)
-    return [choice for choice in choices if choice.arena_bytes <= max(most, least)]
+    reference_bytes = reference_program(network).plan.arena_bytes
+
+    def above(choice: _Choice) -> int:
+        stack_bytes = max(candidate.stack_bytes for candidate in choice.taken)
+        return choice.arena_bytes + stack_bytes - reference_bytes
+
+    most = max(RAM_ABOVE_REFERENCE_BYTES, min(map(above, choices)))
+    return [choice for choice in choices if above(choice) <= most]
 
 
 def _bounded(

@@ -13,7 +13,6 @@ from ebnn.emitter.lanes.packing import Merge, merge_of
 from ebnn.emitter.lanes.sums import SharedSums
 from ebnn.lowered import HiddenLayer
 
-SCRATCH_WORDS_MAX = 224  # with the stack less than 1 KB
 _GROUPS = (32, 16, 8)  # filters whose words before pooling are kept at a time
 # Filters of a bundle may share what they read; more of them take more registers than there are.
 _BUNDLE_FILTERS = 3
@@ -165,7 +164,7 @@ class Plan:
         return bundles
 
 
-def plan_of(name: str, layer: HiddenLayer, packed: bool) -> Plan | None:
+def plan_of(name: str, layer: HiddenLayer, packed: bool, scratch_words_max: int) -> Plan | None:
     """The plan with shared sums if possible, and the largest batches; None where the smallest takes
     too much scratch."""
     lanes = lanes_of(layer)
@@ -180,7 +179,7 @@ def plan_of(name: str, layer: HiddenLayer, packed: bool) -> Plan | None:
         for batch_words in range(most, 0, -1):
             for group in _GROUPS:
                 plan = replace(first, batch_words=batch_words, group=group)
-                if plan.scratch_words <= SCRATCH_WORDS_MAX:
+                if plan.scratch_words <= scratch_words_max:
                     # As many batches, but of the same length.
                     batches = -(-lanes.band_rows // batch_words)
                     return replace(plan, batch_words=-(-lanes.band_rows // batches))

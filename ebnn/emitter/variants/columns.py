@@ -8,16 +8,14 @@ import numpy as np
 
 from ebnn.architecture import ConvPool, fan_in
 from ebnn.emitter.layout import WORD_BITS, Layout, words_layout
-from ebnn.emitter.variants.common import conv_of
+from ebnn.emitter.variants.common import conv_of, scratch_limit_bytes
 from ebnn.emitter.variants.site import Site
 from ebnn.lowered import HiddenLayer
 
+STACK_BYTES = 160  # as in `Variant`
 _CHUNK_TAPS_MAX = 5  # a table has 2^(taps - 1) sums
 _HELD_MAX = 8  # of the 13 registers of a Cortex-M3 or M4
 _DENSE_FILTERS_MAX = 16  # above, a pixel takes a word anyway
-# A network takes at most 1 KB more than its `reference`; some of that is stack.
-_SCRATCH_BYTES = 1024 - 128
-_SCRATCH_BYTES_MIN = 512
 
 
 @dataclass(frozen=True)
@@ -253,9 +251,8 @@ def _lanes_and_scale(distance: int, stride: int) -> tuple[int, int]:
 
 
 def _has_scratch(columns: Columns) -> bool:
-    bits_bytes = int(np.prod(columns.out_shape)) // 8
-    unused_bytes = 4 * columns.map_words - bits_bytes  # `reference` leaves none
-    return 4 * columns.scratch_words <= max(_SCRATCH_BYTES_MIN, _SCRATCH_BYTES - unused_bytes)
+    limit = scratch_limit_bytes(4 * columns.map_words, columns.out_shape, STACK_BYTES)
+    return 4 * columns.scratch_words <= limit
 
 
 def _cycles(columns: Columns) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebnn.architecture import ConvPool
+from ebnn.emitter.goal import RAM_ABOVE_REFERENCE_BYTES
 from ebnn.emitter.variants.site import Site
 from ebnn.lowered import HiddenLayer
 from ebnn.packing import pack_rows
@@ -50,6 +51,13 @@ def table_sizes(taps: int, size: int) -> list[int]:
     """Entries of each chunk's table of signed sums."""
     full, rest = divmod(taps, size)
     return [1 << size] * full + ([1 << rest] if rest else [])
+
+
+def scratch_limit_bytes(map_bytes: int, out_shape: tuple[int, int, int], stack_bytes: int) -> int:
+    """Scratch that leaves a map of `map_bytes` within the RAM that the fast kernels may take,
+    `stack_bytes` of it for the stack; fewer than 256 bytes are not asked of any."""
+    unused_bytes = map_bytes - int(np.prod(out_shape)) // 8  # the reference lowering leaves none
+    return max(256, RAM_ABOVE_REFERENCE_BYTES - stack_bytes - unused_bytes)
 
 
 def lead_bytes(layer: HiddenLayer, rows_at_once: int = 1, is_read_first: bool = False) -> int:

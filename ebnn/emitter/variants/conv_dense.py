@@ -19,16 +19,26 @@ from ebnn.emitter.lanes.sums_c import sums_c, sums_call
 from ebnn.emitter.lanes.work import work_of
 from ebnn.emitter.layout import words_layout
 from ebnn.emitter.program import Step
-from ebnn.emitter.variants.common import compiled_bytes, is_conv, total_bytes
+from ebnn.emitter.variants.common import (
+    compiled_bytes,
+    is_conv,
+    scratch_limit_bytes,
+    total_bytes,
+)
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
 
+_STACK_BYTES = 112
 _OPERATIONS_MAX = 8000  # of the filters, 3 to 4 bytes each
 _BORDER_CLASSES_MAX = 256  # a word's class is a byte
 
 
 def _plan(site: Site[HiddenLayer]) -> Plan | None:
-    return plan_of(site.name, site.layer, site.feeds_linear)
+    shape = site.layer.out_shape
+    # What a fully connected layer reads is packed.
+    map_bytes = int(np.prod(shape)) // 8 if site.feeds_linear else words_layout(shape).map_bytes
+    words = scratch_limit_bytes(map_bytes, shape, _STACK_BYTES) // 4
+    return plan_of(site.name, site.layer, site.feeds_linear, words)
 
 
 def _serves(site: Site[HiddenLayer]) -> bool:
@@ -117,4 +127,4 @@ def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
     return work_of(plan)
 
 
-CONV_DENSE = Variant("conv_dense", _serves, _call, _work)
+CONV_DENSE = Variant("conv_dense", _serves, _call, _work, stack_bytes=_STACK_BYTES)

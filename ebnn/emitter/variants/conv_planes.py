@@ -112,4 +112,4 @@ def _gathered(lanes: Lanes, block: ConvPool) -> int:
     return gathered
 
 
-CONV_PLANES = Variant("conv_planes", _serves, _call, _work)
+CONV_PLANES = Variant("conv_planes", _serves, _call, _work, stack_bytes=256)

@@ -31,6 +31,7 @@ def head_lookup(bits: int) -> Variant[HeadLayer, Head]:
         lambda site: _serves(site, bits),
         lambda site: _call(site, bits),
         lambda site: _work(site, bits),
+        stack_bytes=112,
     )
 
 

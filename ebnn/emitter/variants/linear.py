@@ -112,4 +112,4 @@ def _is_linear(site: Site[HiddenLayer]) -> bool:
 
 
 FC = Variant("fc", _is_linear, _fc, _work)
-HEAD = Variant[HeadLayer, Head]("head", lambda site: True, _head, _work)
+HEAD = Variant[HeadLayer, Head]("head", lambda site: True, _head, _work, stack_bytes=112)
