@@ -14,7 +14,7 @@ C_SOURCES := $(shell find $(wildcard c_kernels examples sim tests toolchain) -na
 
 BASELINE := baseline/ebnn-regress.toml
 
-.PHONY: help demo test pytest regress regress-update sanitize lint format setup system-packages clean
+.PHONY: help demo test pytest campaign regress regress-update sanitize lint format setup system-packages clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: lint pytest regress ## everything that CI runs: lint, the tests, the demo'
 
 pytest: setup ## the tests alone; ARGS="-k name" picks some
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+campaign: setup ## the property tests with 20 times their examples: long
+	EBNN_EXAMPLES=20 $(BIN)/python -m pytest -n 2 -k "agree or access" $(ARGS)
 
 regress: setup ## the demo's network against its baseline: cycles, RAM, accuracy on two boards
 	$(BIN)/ebnn regress check $(BASELINE) --strict

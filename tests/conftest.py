@@ -14,6 +14,9 @@ from ebnn.toolchain.host import SANITIZE_VARIABLE, build_object
 # UndefinedBehaviorSanitizer: it is there to be right, not fast. Where the compiler has neither,
 # set it to 0.
 os.environ.setdefault(SANITIZE_VARIABLE, "1")
+# Training takes two threads, and so do the tests: threads that spin while they wait for each other
+# keep the cores from those they wait for.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,11 @@ from ebnn.architecture import (
 )
 from ebnn.checkpoint import Checkpoint, CheckpointBlock, weight_shape
 from ebnn.normalization import BatchNorm
+
+
+def examples(count: int) -> int:
+    """`count` of a property test's examples, or EBNN_EXAMPLES times as many (`make campaign`)."""
+    return count * int(os.environ.get("EBNN_EXAMPLES", "1"))
 
 
 @st.composite

@@ -6,14 +6,14 @@ import pytest
 from agreement import assert_same_in_simulator
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from random_networks import architectures, random_checkpoint
+from random_networks import architectures, examples, random_checkpoint
 
 from ebnn.architecture import Architecture
 from ebnn.lowered import lower
 
 
 @settings(
-    max_examples=15,
+    max_examples=examples(15),
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # each case is two builds: shrinking would take minutes

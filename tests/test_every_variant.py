@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from random_networks import (
     architectures,
     dense_architectures,
+    examples,
     integer_architectures,
     random_checkpoint,
     word_architectures,
@@ -36,7 +37,7 @@ def is_taken(name: str, network: LoweredNetwork) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(
-    max_examples=8,
+    max_examples=examples(12),
     deadline=None,
     derandomize=True,
     suppress_health_check=[

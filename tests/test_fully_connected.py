@@ -11,7 +11,7 @@ from agreement import assert_same_on_host
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from random_networks import linear_architectures, random_checkpoint, random_samples
+from random_networks import examples, linear_architectures, random_checkpoint, random_samples
 
 from ebnn import reference
 from ebnn.architecture import Architecture, InputSpec, parse
@@ -32,7 +32,7 @@ def network(text: str, spec: InputSpec, seed: int = 3) -> LoweredNetwork:
 
 
 @settings(
-    max_examples=20,
+    max_examples=examples(20),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_networks import architectures, random_checkpoint, random_samples, word_architectures
+from random_networks import (
+    architectures,
+    examples,
+    random_checkpoint,
+    random_samples,
+    word_architectures,
+)
 
 from ebnn import reference
 from ebnn.architecture import Architecture, InputSpec, parse
@@ -57,7 +63,7 @@ def run_guarded(network: LoweredNetwork, folder: Path, kernels: Path, **missing:
 
 
 @settings(
-    max_examples=40,
+    max_examples=examples(20),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 import torch
+from in_process import run_ebnn
 
 from ebnn import checkpoint
 from ebnn.architecture import InputSpec, parse
@@ -24,15 +24,9 @@ from ebnn.training_settings import TrainingSettings
 ARCHITECTURE = "conv3x3-16 pool2, fc-32, fc-10"
 
 
-def train_digits(output: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ebnn.cli", "train", "--dataset", "digits"]
-    arguments = ["--arch", ARCHITECTURE, "--epochs", "6"]
-    return subprocess.run(
-        [*command, *arguments, "--out", str(output), *more],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def train_digits(output: Path, *more: str) -> CompletedProcess[str]:
+    arguments = ["--dataset", "digits", "--arch", ARCHITECTURE, "--epochs", "6", "--out", output]
+    return run_ebnn("train", *arguments, *more)
 
 
 def test_same_seed_same_checkpoint_bytes_and_another_seed_others(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from in_process import run_ebnn
 
 from ebnn.training_log import read_log
 
@@ -15,9 +16,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def run(output: Path, *more: str) -> None:
-    command = [sys.executable, "-m", "ebnn.cli", "train", "--dataset", "digits"]
-    command += ["--arch", "conv3x3-8 pool2, fc-10", "--epochs", "3", "-o", str(output), *more]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    network = ["--dataset", "digits", "--arch", "conv3x3-8 pool2, fc-10", "--epochs", "3"]
+    done = run_ebnn("train", *network, "-o", output, *more)
     assert done.returncode == 0, done.stderr
 
 

@@ -10,27 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import run_ebnn
 
 from ebnn.sim.errors import UserError
 from ebnn.training_log import read_log
 
 EPOCHS = 8
-COMMAND = [sys.executable, "-m", "ebnn.cli", "train", "--dataset", "digits"]
-COMMAND += ["--arch", "conv3x3-16 pool2, fc-32, fc-10", "--epochs", str(EPOCHS)]
+ARGUMENTS = ["train", "--dataset", "digits"]
+ARGUMENTS += ["--arch", "conv3x3-16 pool2, fc-32, fc-10", "--epochs", str(EPOCHS)]
 # All of it: images that change until epoch 5, a teacher, samples held out.
-COMMAND += ["--shift", "1", "--distill", "0.5", "--teacher-epochs", "2"]
+ARGUMENTS += ["--shift", "1", "--distill", "0.5", "--teacher-epochs", "2"]
 
 
 def run(output: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, "-o", str(output), *more]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_ebnn(*ARGUMENTS, "-o", output, *more)
 
 
 def run_and_kill(output: Path, after: str, *more: str) -> None:
     """Kill training, which it cannot notice, once it says that an epoch is over."""
-    with subprocess.Popen(
-        [*COMMAND, "-o", str(output), *more], stderr=subprocess.PIPE, text=True
-    ) as process:
+    command = [sys.executable, "-m", "ebnn.cli", *ARGUMENTS, "-o", str(output), *more]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith(after):
