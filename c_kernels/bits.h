@@ -28,6 +28,13 @@
 #define EBNN_FORGET() ((void)0)
 #endif
 
+/* Beside assembly stands the C that does the same; EBNN_PORTABLE takes the C everywhere. */
+#if defined(__GNUC__) && !defined(EBNN_PORTABLE)
+#define EBNN_ASSEMBLY 1
+#else
+#define EBNN_ASSEMBLY 0
+#endif
+
 /* The eight registers of M0 and M0+. */
 #if defined(__thumb__) && !defined(__thumb2__)
 #define EBNN_FEW_REGISTERS

@@ -16,11 +16,10 @@
 
 #include "bits.h"
 
-/* Eight registers that every instruction takes: entries of the tables are loaded where they are
- * used. With more, eight of them are held, and some layers have other code. */
-#if defined(__thumb__) && !defined(__thumb2__)
-#define EBNN_FEW_REGISTERS
-#define EBNN_REGISTER "+l"
+/* With few registers entries of the tables are loaded where they are used. With more, eight of them
+ * are held, and some layers have other code. */
+#if defined(EBNN_FEW_REGISTERS)
+#define EBNN_REGISTER "+l" /* that every instruction takes */
 #else
 #define EBNN_REGISTER "+r"
 #endif
@@ -29,10 +28,8 @@
  * until no registers are left, and keeps values somewhere that are as quickly loaded again. */
 #if defined(__GNUC__)
 #define EBNN_SETTLE(value) __asm__ volatile("" : EBNN_REGISTER(value)) /* is known here */
-#define EBNN_FORGET() __asm__ volatile("" ::: "memory") /* memory must be read again */
 #else
 #define EBNN_SETTLE(value) ((void)0)
-#define EBNN_FORGET() ((void)0)
 #endif
 
 /* Wide instructions that do not lie on a word may cost a cycle behind a load. */

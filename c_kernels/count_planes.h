@@ -2,6 +2,7 @@
 #ifndef EBNN_COUNT_PLANES_H
 #define EBNN_COUNT_PLANES_H
 
+#include "bits.h"
 #include "ebnn_kernels.h"
 
 #include <stdint.h>
@@ -46,7 +47,7 @@ typedef struct {
 
 /* ebnn_count_pair(list, pair): count the lists of a pair and find the lanes where sum + margin / 2,
  * rounded up by `rounding`, is at least 0. Returns the end of the lists. */
-#if defined(__thumb__) && defined(__GNUC__) && !defined(EBNN_PORTABLE)
+#if defined(__thumb__) && EBNN_ASSEMBLY
 /* In assembly. It uses no stack: it keeps its caller's registers in the pair, and three words where
  * arguments are passed. */
 #define EBNN_COUNT_PAIR                                                                            \

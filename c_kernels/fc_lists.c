@@ -26,7 +26,7 @@ enum { TOGETHER = sizeof(entries_t) / sizeof(uint16_t) };
 
 /* Add the entries up to `end`, which are a multiple of 32, to the lowest three planes of a count.
  * Every 8 give a carry worth 8; a word that is none goes in front of the carries. */
-#if defined(__GNUC__) && defined(__thumb2__)
+#if defined(__thumb2__) && EBNN_ASSEMBLY
 /* gcc takes a tenth more: it puts other instructions between the loads, which then take twice as
  * long on a Cortex-M3 or M4, and has too few registers. */
 #define UNUSED __attribute__((unused))
@@ -150,7 +150,7 @@ EBNN_NOINLINE void add_chunk(const ebnn_fc_lists_t *layer, const uint16_t *list,
 
 /* List the inputs whose bits in `word` are 1, the highest first, as offsets of their weights from
  * `offset_bytes` on. Returns the end. */
-#if defined(__GNUC__) && defined(__thumb2__)
+#if defined(__thumb2__) && EBNN_ASSEMBLY
 EBNN_INLINE uint16_t *list_word(uint16_t *end, uint32_t word, uint32_t offset_bytes) {
     const uint32_t step = 4;
     /* A store that is skipped takes as long as one that is not. */

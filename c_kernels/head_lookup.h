@@ -40,7 +40,7 @@ int ebnn_lookup_class(int32_t best_key);
 
 /* Add `count` entries, 1 to 3, to a part: the first `width` bits of x from `shift` on lead to one
  * of 2^width in the next table, those that follow to one in the table after it, and so on. */
-#if defined(__GNUC__) && defined(__thumb2__)
+#if defined(__thumb2__) && EBNN_ASSEMBLY
 /* gcc takes a fifth more: it puts other instructions between the loads, which then take twice as
  * long on a Cortex-M3 or M4, as does one that is not aligned behind another. */
 #define EBNN_LOOK_UP(part, table, x, shift, width, count)                                          \
@@ -74,7 +74,7 @@ int ebnn_lookup_class(int32_t best_key);
             EBNN_ADD_ENTRY(part, entry2_);                                                         \
         }                                                                                          \
     } while (0)
-#elif defined(__GNUC__) && defined(__thumb__)
+#elif defined(__thumb__) && EBNN_ASSEMBLY
 /* gcc takes a third more: it looks up many entries before it adds them up, and moves copies of the
  * table's address along, for which a Cortex-M0 has too few registers. */
 #define EBNN_LOOK_UP1(part, table, x, shift, width)                                                \

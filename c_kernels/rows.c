@@ -19,7 +19,7 @@
     "eors " acc ", " xy "\n\t"                                                                     \
     "eors " x ", " acc "\n\t"
 
-#if defined(__GNUC__) && defined(__thumb2__) && defined(__ARM_FEATURE_DSP)
+#if defined(__thumb2__) && defined(__ARM_FEATURE_DSP) && EBNN_ASSEMBLY
 
 /* EBNN_ADD_XOR4 to ones, from byte `at` of the words at r0 and r1. */
 #define ADD_XOR4(at, carry, difference)                                                            \
@@ -153,7 +153,7 @@ __attribute__((naked)) void ebnn_add_rows(ROWS_PARAMETERS) {
                                       "pop {r4-r11, pc}");
 }
 
-#elif defined(__GNUC__) && defined(__thumb__) && !defined(__thumb2__)
+#elif defined(__thumb__) && !defined(__thumb2__) && EBNN_ASSEMBLY
 
 /* EBNN_ADD_XOR4 to ones in r2: a carry in r2, the difference in r3, ones in r5. */
 #define ADD_XOR4                                                                                   \

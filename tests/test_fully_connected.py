@@ -101,15 +101,21 @@ def images(spec: InputSpec) -> NDArray[np.uint8]:
     ],
 )
 @pytest.mark.parametrize("board_name", ["generic-m4f", "generic-m0plus"])
+@pytest.mark.parametrize("flags", [[], ["-DEBNN_PORTABLE"]])  # the C that assembly stands for
 def test_cycles_do_not_depend_on_the_input_and_scores_are_exact(
-    board_name: str, hidden: str, head: str, shape: tuple[int, int, int], tmp_path: Path
+    flags: list[str],
+    board_name: str,
+    hidden: str,
+    head: str,
+    shape: tuple[int, int, int],
+    tmp_path: Path,
 ) -> None:
     spec = InputSpec(*shape, "bits")
     model = network("fc-40, fc-12, fc-21", spec)
     board = load_board(board_name)
     elf = tmp_path / "model.elf"
     goal = Goal(board.core, variants=(hidden, head))
-    build_model(model, board, elf, tmp_path / "c", "fast", "-O2", goal=goal)
+    build_model(model, board, elf, tmp_path / "c", "fast", "-O2", goal=goal, flags=flags)
     emulated = EmulatedModel(Firmware(elf, board, None))
     samples = images(spec)
     expected = reference.run(model, samples)
