@@ -14,12 +14,13 @@ import pytest
 
 from ebnn import checkpoint, reference, zoo
 from ebnn.architecture import InputSpec, parse
-from ebnn.data import load_dataset
+from ebnn.data import Dataset, load_dataset
 from ebnn.lowered import lower
 from ebnn.recipe import load_recipe
 from ebnn.sim.errors import UserError
 from ebnn.training_session import train_seeds
 from ebnn.training_settings import TrainingSettings
+from ebnn.zoo.measurement import BOARDS, limit_bytes, measure, write
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,23 @@ def test_figures_are_those_of_the_network_and_its_logs(small_zoo: Path) -> None:
     right = float(np.mean(predictions == dataset.y_test))
     assert told["test"]["accuracies"][0] == pytest.approx(right)
     assert told["seeds"] == [0, 1] and told["test"]["standard_error"] is not None
-    # 8 filters of 9 weights, and 10 of 72: at least a bit each.
-    assert told["memory"]["reference"]["parameters"] >= (8 * 9 + 10 * 72) / 8
-    assert told["memory"]["reference"]["arena_and_input"] > 64
+    assert (told["input"], told["builds"]) == ("uint8", [])
+
+
+def test_what_was_measured_is_kept_and_told(small_zoo: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_zoo, tmp_path / "zoo")
+    (tmp_path / "zoo" / "digits.safetensors").rename(tmp_path / "zoo" / "digits-2k.safetensors")
+    for log in (tmp_path / "zoo").glob("*.jsonl"):
+        log.rename(log.with_name(log.name.replace("digits", "digits-2k")))
+    (model,) = zoo.models(tmp_path / "zoo")
+    write(model, measure(model, load_dataset("digits"), samples=7))
+    kinds = [(one["lowering"], one["paper_limit_bytes"]) for one in model.builds()]
+    assert kinds == 2 * [("reference", None)] + 2 * [("fast", None)] + 2 * [("fast", 2048)]
+    for one in model.builds():
+        assert one["agreeing"] == one["samples"] == (5 if one["lowering"] == "reference" else 7)
+        # 8 filters of 9 weights, and 10 of 72: at least a bit each.
+        assert one["paper_bytes"] >= (8 * 9 + 10 * 72) / 8 + 64
+        assert one["paper_bytes"] <= (one["paper_limit_bytes"] or one["paper_bytes"])
 
 
 def test_a_network_is_written_whole_and_an_unknown_one_refused(
@@ -86,3 +101,34 @@ def test_a_network_of_the_zoo_is_its_recipes(name: str) -> None:
     kept = checkpoint.load(model.path)
     assert str(kept.architecture) == recipe.architecture
     assert kept.metadata["seed"] == str(model.logs[0].start["seed"])
+
+
+@pytest.mark.parametrize("name", [model.name for model in zoo.models()])
+def test_a_network_of_the_zoo_takes_what_its_figures_say(name: str) -> None:
+    """On a few images that need no data set: predictions and bytes, and cycles, which are the same
+    for any image. Where kernels have changed, `ebnn zoo --measure` takes the figures anew."""
+    model = zoo.get(name)
+    spec = lower(checkpoint.load(model.path)).architecture.input
+    x = np.random.default_rng(1).integers(0, 256, (3, *spec.shape), np.uint8)
+    labels = np.zeros(3, np.int64)
+    blank = Dataset("random", x, labels, x, labels, 10)
+    told = {
+        (one["lowering"], one["paper_limit_bytes"], one["board"]): one for one in model.builds()
+    }
+    for found in measure(model, blank):
+        assert found.agreeing == found.samples == 3
+        one = told.pop((found.lowering, found.paper_limit_bytes, found.board))
+        for figure in ("paper_bytes", "ram_bytes", "flash_bytes", "cycle_model"):
+            assert getattr(found, figure) == one[figure], figure
+        if found.lowering == "fast":
+            assert found.cycles == one["cycles"]
+            assert one["agreeing"] == one["samples"] == 10_000
+    assert not told
+
+
+@pytest.mark.parametrize("name", [model.name for model in zoo.models()])
+def test_a_network_of_the_zoo_keeps_within_its_name(name: str) -> None:
+    model = zoo.get(name)
+    for board in BOARDS[:1]:
+        figures = [one["paper_bytes"] for one in model.builds() if one["board"] == board]
+        assert min(figures) <= limit_bytes(model)

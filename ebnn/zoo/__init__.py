@@ -1,35 +1,22 @@
 """Networks that come trained: checkpoints of a few KB beside the logs that tell how they were made.
 
 NAME.safetensors is the first seed's network, made by the recipe NAME of `ebnn/recipes/`;
-NAME-seedN.jsonl is the log of each seed, with command, settings, curves and figures.
+NAME-seedN.jsonl is the log of each seed, with command, settings, curves and figures; NAME.json has
+what the network takes as firmware (`ebnn.zoo.measurement`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ebnn import checkpoint
-from ebnn.emitter import arena_bytes, program_of
 from ebnn.files import write_whole
-from ebnn.inputs import input_bytes
-from ebnn.lowered import lower
 from ebnn.sim.errors import UserError
 from ebnn.training_log import TrainingLog, mean_and_error, read_log
 
 FOLDER = Path(__file__).parent
-_LOWERINGS = ("reference", "fast")
-
-
-@dataclass(frozen=True)
-class MemoryBytes:
-    """Of one lowering: weights, thresholds and tables; and what an inference writes besides the
-    stack, which `ebnn verify` measures: its static arena and the input."""
-
-    parameters: int
-    arena_and_input: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,15 +32,16 @@ class ZooModel:
         tests = [log.end["test"] for log in self.logs if log.end is not None]
         return [test["correct"] / test["total"] for test in tests]
 
-    def memory(self) -> Mapping[str, MemoryBytes]:
-        """By lowering: `reference` has a bit a weight, `fast` trades bytes for cycles."""
-        network = lower(checkpoint.load(self.path))
-        data = input_bytes(network.architecture.input)
-        programs = {name: program_of(network, name) for name in _LOWERINGS}
-        return {
-            name: MemoryBytes(program.parameter_bytes, arena_bytes(network, program) + data)
-            for name, program in programs.items()
-        }
+    @property
+    def figures_path(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    def builds(self) -> list[dict[str, Any]]:
+        """What was measured of each build, as `ebnn.zoo.measurement.Build`; none if never."""
+        if not self.figures_path.exists():
+            return []
+        found: list[dict[str, Any]] = json.loads(self.figures_path.read_text(encoding="utf-8"))
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         start = self.logs[0].start
@@ -62,10 +50,11 @@ class ZooModel:
             "name": self.name,
             "dataset": start["dataset"],
             "architecture": start["architecture"],
+            "input": start["input"]["kind"],
             "epochs": start["epochs"],
             "seeds": [log.start["seed"] for log in self.logs],
             "test": {"accuracies": self.accuracies(), "mean": mean, "standard_error": error},
-            "memory": {name: asdict(found) for name, found in self.memory().items()},
+            "builds": self.builds(),
             "checkpoint_bytes": self.path.stat().st_size,
             "command": start["command"],
         }
