@@ -14,6 +14,8 @@ from .stack_capture import MOST_STACK_BYTES, Capture, ChainFrame, Context
 if TYPE_CHECKING:
     from .stack_frames import StackFrames
 
+_SAVED = range(4, 12)  # r4 to r11, which a function keeps for its caller
+
 
 class DeepestStack:
     """Listens to an engine with this `state`; calls from outside return to `return_page`.
@@ -23,6 +25,9 @@ class DeepestStack:
 
     def __init__(self, cpu: uc.Cpu, elf: Elf, state: Any, return_page: int) -> None:
         self._cpu = cpu
+        self._read_registers = cpu.registers_reader(
+            [uc.REG_SP, uc.REG_LR, *(uc.REG_R0 + number for number in _SAVED)]
+        )
         self._elf = elf
         self._state = state
         self._return_page = return_page
@@ -86,9 +91,8 @@ class DeepestStack:
 
     def context(self, pc: int) -> Context:
         """Where the firmware stands, about to go on at `pc`."""
-        register = self._cpu.register
-        saved: dict[int, int | None] = {n: register(uc.REG_R0 + n) for n in range(4, 12)}
-        return Context(pc, register(uc.REG_SP), register(uc.REG_LR), saved)
+        sp, lr, *saved = self._read_registers()
+        return Context(pc, sp, lr, dict(zip(_SAVED, saved, strict=True)))
 
     def read_or_zeros(self, address: int, size_bytes: int) -> bytes:
         """Memory as the core sees it; zeros where there is none."""

@@ -9,7 +9,6 @@ builds an object for each symbol takes longer than that alone.
 from __future__ import annotations
 
 import bisect
-import hashlib
 import struct
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,6 +101,8 @@ class Elf:
 
     @cached_property
     def sha256(self) -> str:
+        import hashlib  # OpenSSL: a thirtieth of the time to the first instruction
+
         return hashlib.sha256(self.data).hexdigest()
 
     def _wrong(self, reason: str) -> UserError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import sysconfig
 from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,7 @@ _DEEPER = ctypes.CFUNCTYPE(None, _u32)
 @cache
 def find_library() -> Any:
     """The built extension beside this file, or None where there is none or a stale one."""
-    suffix = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
+    suffix = EXTENSION_SUFFIXES[0]
     path = Path(__file__).with_name("_engine" + suffix)
     if not path.is_file():
         return None

@@ -350,11 +350,11 @@ class Machine:
         if len(arguments) > 4:
             raise UserError(f"{function}: at most four integer arguments can be passed")
         cpu = self._cpu
-        sp, lr, pc = cpu.register(uc.REG_SP), cpu.register(uc.REG_LR), self._execution.pc
+        pc, lr = self._execution.pc, cpu.register(uc.REG_LR)
         outside = self.deepest_stack.context(pc)
         for index, argument in enumerate(arguments):
             cpu.set_register(uc.REG_R0 + index, argument)
-        call_sp = sp & ~7
+        call_sp = outside.sp & ~7
         cpu.set_register(uc.REG_SP, call_sp)
         cpu.set_register(uc.REG_LR, RETURN_PAGE | 1)
         self._engine.jump()
@@ -378,7 +378,7 @@ class Machine:
         if tree:
             tree.leave(open_calls)
         result = cpu.register(uc.REG_R0)
-        cpu.set_register(uc.REG_SP, sp)
+        cpu.set_register(uc.REG_SP, outside.sp)
         cpu.set_register(uc.REG_LR, lr)
         self._execution.pc = pc
         self._engine.jump()

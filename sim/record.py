@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ class RunRecord:
         return self.data
 
     def to_json(self) -> str:
+        import json
+
         return json.dumps(self.data, indent=2) + "\n"
 
     def write(self, path: str | Path) -> None:

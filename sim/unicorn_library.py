@@ -285,6 +285,21 @@ class Cpu:
         self.library.uc_reg_read(self.handle, number, self._value_pointer)
         return self._value.value
 
+    def registers_reader(self, numbers: Sequence[int]) -> Callable[[], list[int]]:
+        """What reads these registers at once: a call of the library takes longer than its work."""
+        count = len(numbers)
+        values = (ctypes.c_uint32 * count)()
+        first = ctypes.addressof(values)
+        places = (ctypes.c_void_p * count)(*(first + 4 * index for index in range(count)))
+        which = (ctypes.c_int * count)(*numbers)
+        read_batch, handle = self.library.uc_reg_read_batch, self.handle
+
+        def read() -> list[int]:
+            read_batch(handle, which, places, count)
+            return values[:]
+
+        return read
+
     def set_register(self, number: int, value: int) -> None:
         self._value.value = value & 0xFFFFFFFF
         self.library.uc_reg_write(self.handle, number, self._value_pointer)
