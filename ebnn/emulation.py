@@ -1,4 +1,4 @@
-"""Samples through the firmware's `ebnn_infer` in the emulator, on all cores of this machine.
+"""Samples through the firmware's `ebnn_infer` in the emulator, on all cores or on a cluster.
 
 Samples go in chunks; each chunk starts from the same booted machine, so that what is measured
 does not depend on how many processes share the work.
@@ -6,12 +6,9 @@ does not depend on how many processes share the work.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing import get_context
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +17,13 @@ from numpy.typing import NDArray
 
 from ebnn.sim import Machine
 from ebnn.sim.board import Board
+from ebnn.sim.stack_usage import usage_path
+from ebnn.workers import WorkerPool
 
 REGION = "ebnn_infer"
 INPUT_SYMBOL = "ebnn_input"
 CHUNK_SAMPLES = 250
+_KEPT_MODELS = 8  # booted machines of a worker, which may live long
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,20 @@ class EmulatedChunk:
 
 @dataclass(frozen=True)
 class Firmware:
-    """What a worker needs to run an ELF: it crosses to another process."""
+    """What a worker needs to run an ELF: it crosses to another process.
+
+    `files`, by name, go along to a machine that does not see the ELF's path.
+    """
 
     elf: Path
     board: Board
     ram_bytes: int | None
+    files: tuple[tuple[str, bytes], ...] = ()
+
+    def packed(self) -> Firmware:
+        """With the ELF, and the compiler's stack usage that may lie beside it, as `files`."""
+        paths = [path for path in (self.elf, usage_path(self.elf)) if path.exists()]
+        return replace(self, files=tuple((path.name, path.read_bytes()) for path in paths))
 
 
 class EmulatedModel:
@@ -100,24 +109,20 @@ _models: dict[Firmware, EmulatedModel] = {}
 def _run_chunk(firmware: Firmware, samples: NDArray[np.uint8]) -> EmulatedChunk:
     """In a worker: boots a firmware once, however many chunks of it come."""
     if firmware not in _models:
-        _models[firmware] = EmulatedModel(firmware)
-    return _models[firmware].run(samples)
-
-
-@contextmanager
-def worker_pool(workers: int | None = None) -> Iterator[ProcessPoolExecutor]:
-    """Processes for `run_samples`; as many as this machine has cores, unless told."""
-    # Spawned, not forked: torch's and the emulator's threads do not survive a fork.
-    with ProcessPoolExecutor(workers or os.cpu_count() or 1, get_context("spawn")) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        if len(_models) >= _KEPT_MODELS:
+            _models.clear()
+        with tempfile.TemporaryDirectory(prefix="ebnn-firmware-") as folder:
+            for name, content in firmware.files:
+                (Path(folder) / name).write_bytes(content)
+            elf = Path(folder) / firmware.elf.name if firmware.files else firmware.elf
+            _models[firmware] = EmulatedModel(replace(firmware, elf=elf))
+    chunk = _models[firmware].run(samples)
+    chunk.record["elf"]["path"] = str(firmware.elf)
+    return chunk
 
 
 def run_samples(
-    pool: ProcessPoolExecutor,
+    pool: WorkerPool,
     firmware: Firmware,
     samples: NDArray[np.uint8],
     on_progress: Callable[[int], None] = lambda samples: None,
@@ -127,7 +132,8 @@ def run_samples(
     `on_progress` is called with the number of samples that were finished since the last call.
     """
     chunks = [samples[at : at + CHUNK_SAMPLES] for at in range(0, len(samples), CHUNK_SAMPLES)]
-    running = [pool.submit(_run_chunk, firmware, chunk) for chunk in chunks]
+    sent = firmware if pool.shares_files else firmware.packed()
+    running = [pool.submit(_run_chunk, sent, chunk) for chunk in chunks]
     results = []
     for future in running:
         results.append(future.result())

@@ -27,7 +27,7 @@ import numpy as np
 
 from ebnn.architecture import InputSpec
 from ebnn.benchmarks import DEMO_ARCHITECTURE, Figure, random_network
-from ebnn.emulation import Firmware, run_samples, worker_pool
+from ebnn.emulation import Firmware, run_samples
 from ebnn.firmware import build_model
 from ebnn.inputs import encode_input
 from ebnn.sim import Machine
@@ -38,6 +38,7 @@ from ebnn.sim.engine_native import find_library
 from ebnn.sim.peripherals import PPB_BYTES, PPB_START
 from ebnn.sim.tlb import Tlb
 from ebnn.toolchain.firmware import build_firmware
+from ebnn.workers import worker_pool
 
 _ROUNDS = 5
 _INFERENCES = 300

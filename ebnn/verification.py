@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,14 @@ from ebnn import reference
 from ebnn.emitter import arena_bytes, emit
 from ebnn.emitter.goal import Goal
 from ebnn.emitter.program import Program
-from ebnn.emulation import REGION, EmulatedChunk, Firmware, run_samples, worker_pool
+from ebnn.emulation import REGION, EmulatedChunk, Firmware, run_samples
 from ebnn.firmware import build_model
 from ebnn.host import build_host_model
 from ebnn.inputs import encode_input, input_bytes, samples_of
 from ebnn.lowered import LoweredNetwork
 from ebnn.sim.board import Board
 from ebnn.sim.core import core_named
+from ebnn.workers import WorkerPool, worker_pool
 
 CLOCKED_SAMPLES = 20
 """Samples that run with the board's flash wait states."""
@@ -124,13 +125,14 @@ def verify(
     optimize: str = "-O3",
     goal: Goal | None = None,
     on_progress: Callable[[str, int], None] = lambda stage, samples: None,
+    pool: WorkerPool | None = None,
 ) -> Verification:
     """Run a data set's samples `x` (N, channels, height, width) through every stage below training.
 
     Emits and builds into `folder`, with kernels chosen for `goal` on each board's core.
-    `on_progress` is called with a stage's name and the number of samples it has just finished.
-    Raises what the toolchain and the emulator raise: a missing compiler, a budget that does not
-    hold, a fault.
+    `on_progress` is called with a stage's name and the number of samples it has just finished. The
+    emulator runs in `pool`, or else in as many processes as this machine has cores. Raises what the
+    toolchain and the emulator raise: a missing compiler, a budget that does not hold, a fault.
     """
     spec = network.architecture.input
     values = samples_of(x, spec)
@@ -150,7 +152,10 @@ def verify(
         stages.append(stage(name, model.run(samples).predictions, labels, golden))
         on_progress(name, len(x))
     emulated = []
-    with worker_pool(min(os.cpu_count() or 1, len(boards) * len(x))) as pool:
+    with ExitStack() as stack:
+        if pool is None:
+            workers = min(os.cpu_count() or 1, len(boards) * len(x))
+            pool = stack.enter_context(worker_pool(workers))
         for board in boards:
             elf = folder / f"{board.name}.elf"
             one = emitted[board.core]
@@ -206,7 +211,7 @@ def _distinct(emitted: Mapping[str, _Emitted]) -> dict[str, _Emitted]:
 
 
 def emulate(
-    pool: ProcessPoolExecutor,
+    pool: WorkerPool,
     firmware: Firmware,
     samples: NDArray[np.uint8],
     on_progress: Callable[[int], None] = lambda samples: None,

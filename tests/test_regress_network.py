@@ -14,7 +14,6 @@ import pytest
 from ebnn import checkpoint, reference
 from ebnn.architecture import InputSpec, parse
 from ebnn.checkpoint import Checkpoint, CheckpointBlock, weight_shape
-from ebnn.emulation import worker_pool
 from ebnn.firmware import build_model
 from ebnn.models import load_network
 from ebnn.normalization import BatchNorm
@@ -24,6 +23,7 @@ from ebnn.regress.disagreement import explain_disagreement
 from ebnn.regress.measure import load_subject, measure
 from ebnn.regress.outcome import Outcome
 from ebnn.sim.board import load_board
+from ebnn.workers import worker_pool
 
 BOARD = "arduino-zero"
 SPEC = InputSpec(1, 6, 6)

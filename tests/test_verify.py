@@ -22,6 +22,7 @@ from ebnn.lowered import lower
 from ebnn.sim import board
 from ebnn.sim.core import MODEL_VERSION
 from ebnn.verification import emulate, stage
+from ebnn.workers import worker_pool
 
 ARCHITECTURE = parse("conv3x3-8 pool2, conv3x3-12, fc-10", InputSpec(1, 8, 8))
 
@@ -148,7 +149,7 @@ def test_a_record_does_not_depend_on_how_many_processes_share_the_samples(tmp_pa
     samples = encode_input(x, architecture.input)
     records = []
     for workers in (1, 3):
-        with emulation.worker_pool(workers) as pool:
+        with worker_pool(workers) as pool:
             run = emulate(pool, emulation.Firmware(elf, board_of, None), samples)
             records.append(run.record)
     assert records[0] == records[1]

@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-O", dest="level", default="3", metavar="LEVEL", help="as gcc's -O; default 3"
     )
+    parser.add_argument(
+        "--cluster", metavar="ADDRESS", help="emulate on the workers of a Dask scheduler"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep sources, ELFs and records")
     parser.add_argument("--json", metavar="FILE", help="write the run records; - prints them")
     add_lowering_argument(parser)
@@ -42,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     import json
     import sys
     import tempfile
+    from contextlib import ExitStack
 
     from ebnn.data import load_dataset
     from ebnn.emitter.goal import Goal
@@ -52,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from ebnn.sim.errors import UserError
     from ebnn.sim.sizes import parse_size
     from ebnn.verification import verify
+    from ebnn.workers import worker_pool
 
     network = load_network(args.model)
     dataset = load_dataset(args.dataset, args.data_dir)
@@ -66,9 +71,13 @@ def run(args: argparse.Namespace) -> int:
     ram_bytes = None if args.ram is None else parse_size(args.ram, "--ram")
     limit = paper_limit(args)
     count = min(args.samples or len(dataset.x_test), len(dataset.x_test))
-    with tempfile.TemporaryDirectory(prefix="ebnn-verify-") as temporary:
+    with ExitStack() as stack:
+        temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="ebnn-verify-"))
         folder = args.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
+        pool = None
+        if args.cluster is not None:
+            pool = stack.enter_context(worker_pool(cluster=args.cluster))
         with Progress(count) as progress:
             result = verify(
                 network,
@@ -81,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
                 goal=Goal(objective=args.optimize, paper_bytes=limit),
                 optimize=f"-O{args.level}",
                 on_progress=progress.advance,
+                pool=pool,
             )
         records = [found.record for found in result.emulated]
         if args.json and args.json != "-":

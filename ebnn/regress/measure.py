@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from ebnn.sim.elf import Elf
 from ebnn.sim.errors import UserError
 from ebnn.toolchain.firmware import TOOLCHAIN_DIR
 from ebnn.verification import emulate
+from ebnn.workers import WorkerPool
 
 _PREDICTIONS_A_LINE = 50
 
@@ -100,7 +100,7 @@ def measure(
     subject: Subject,
     board: Board,
     folder: Path,
-    pool: ProcessPoolExecutor,
+    pool: WorkerPool,
     profiled: int | None = None,
 ) -> Measurement:
     """Every figure of `subject` on `board`; what it builds goes to `folder`.

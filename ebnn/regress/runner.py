@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ebnn.emulation import worker_pool
 from ebnn.files import write_whole
 from ebnn.regress.baseline import Baseline, Entry, load_baseline
 from ebnn.regress.baseline_text import drop, put
@@ -22,6 +20,7 @@ from ebnn.regress.outcome import Report
 from ebnn.sim.board import Board, load_board
 from ebnn.sim.elf import Elf
 from ebnn.sim.errors import UserError
+from ebnn.workers import WorkerPool, worker_pool
 
 OnProgress = Callable[[str], None]
 
@@ -132,7 +131,7 @@ def _measure(
     entries: Sequence[Entry],
     baseline: Baseline,
     companion: Companion,
-    pool: ProcessPoolExecutor,
+    pool: WorkerPool,
     on_progress: OnProgress,
 ) -> Iterator[Job]:
     for entry in entries:
@@ -153,7 +152,7 @@ def _measure(
                 )
 
 
-def _measure_one(job: Job, folder: Path, pool: ProcessPoolExecutor, profiled: int | None) -> Job:
+def _measure_one(job: Job, folder: Path, pool: WorkerPool, profiled: int | None) -> Job:
     assert job.subject is not None
     board: Board | None = None
     try:
