@@ -13,11 +13,12 @@ from ebnn.training import TrainingProgress
 class TrainingDisplay:
     """Call it after every step, and `end_epoch` after every epoch.
 
-    `loss` and `accuracy` are the last step's: means over the epoch so far.
+    `loss` and `accuracy` are the last step's: means over the epoch so far. A `quiet` one shows
+    nothing.
     """
 
-    def __init__(self, title: str, epochs: int) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, title: str, epochs: int, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
         self._title, self._epochs = title, epochs
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -26,7 +27,7 @@ class TrainingDisplay:
             TextColumn("{task.fields[held]}"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=quiet or not self._console.is_terminal,
         )
         self._task: TaskID | None = None
         self._name = ""
@@ -56,7 +57,7 @@ class TrainingDisplay:
         held = "" if held_out_accuracy is None else f", validation {held_out_accuracy:.2%}"
         assert self._task is not None
         self._bars.update(self._task, held=held.lstrip(", "))
-        if not self._console.is_terminal:
+        if not (self._console.quiet or self._console.is_terminal):
             print(
                 f"{self._name}: loss {self.loss:.4f}, training accuracy {self.accuracy:.2%}{held}",
                 file=sys.stderr,

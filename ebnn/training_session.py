@@ -81,6 +81,7 @@ class SessionOptions:
     teacher: Path | None = None  # without one, teacher.safetensors beside the checkpoint
     tensorboard: Path | None = None
     command: str | None = None  # for the log
+    quiet: bool = False  # shows nothing: several train at a time
 
 
 def log_path(output: Path) -> Path:
@@ -165,7 +166,7 @@ def _train(
         place = options.teacher or log.path.with_name("teacher.safetensors")
         teacher = _teacher(place, architecture, training, settings, made)
     with ExitStack() as stack:
-        display = stack.enter_context(TrainingDisplay("epoch", settings.epochs))
+        display = stack.enter_context(TrainingDisplay("epoch", settings.epochs, options.quiet))
         to_board = stack.enter_context(tensorboard(options.tensorboard))
         began = time.monotonic()
 
