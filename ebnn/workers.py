@@ -18,7 +18,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -62,6 +62,20 @@ def worker_pool(workers: int | None = None, cluster: str | None = None) -> Itera
     else:
         with _dask(cluster) as pool:
             yield pool
+
+
+def result_of(future: Future[Any]) -> Any:
+    """What a task gave or raised; `UserError` where every worker that took it was lost."""
+    try:
+        return future.result()
+    except Exception as error:
+        # Dask's own, which this module need not import, is raised after the fourth worker.
+        if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
+            raise UserError(
+                f"a worker was ended from outside ({type(error).__name__}), perhaps for want of"
+                " memory: use fewer at a time, and start again"
+            ) from error
+        raise
 
 
 @dataclass(frozen=True)

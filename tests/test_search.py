@@ -19,6 +19,7 @@ import pytest
 
 from ebnn import checkpoint, lowered, reference
 from ebnn.data import load_dataset
+from ebnn.search.footprint import Limits, assess
 from ebnn.search.history import open_history
 from ebnn.search.space import Space
 from ebnn.sim import board
@@ -223,6 +224,20 @@ def test_a_budget_that_nothing_keeps_is_refused_before_any_training(
         done.stderr,
     ), done.stderr
     assert finished_trials(tmp_path / "s" / "search.db") == 0
+
+
+def test_the_smaller_lowering_is_taken_where_the_faster_one_is_a_byte_too_large() -> None:
+    space = Space((2, 1, 64), 4)  # a signal
+    network = space.network(next(space.ladder()))
+    assert network is not None
+    m4 = board.load_board("generic-m4f")
+    fast = assess(network, m4, Limits()).footprint
+    assert fast is not None and fast.objective == "cycles"
+    less = assess(network, m4, Limits(ram_bytes=fast.ram_bytes - 1))
+    assert less.footprint is not None and less.fits
+    assert less.footprint.objective == "flash"
+    assert less.footprint.ram_bytes < fast.ram_bytes
+    assert less.footprint.cycles > fast.cycles
 
 
 def test_a_missing_optuna_is_named_with_what_to_install(data: Path, tmp_path: Path) -> None:

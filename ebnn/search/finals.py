@@ -22,7 +22,7 @@ from ebnn.sim.errors import UserError
 from ebnn.training_log import read_log
 from ebnn.training_settings import TrainingSettings
 from ebnn.verification import EmulatedStage, verify
-from ebnn.workers import WorkerPool
+from ebnn.workers import WorkerPool, result_of
 
 if TYPE_CHECKING:
     from ebnn.search.history import History
@@ -119,7 +119,7 @@ def _train(
         done, _ = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
         for future in done:
             one = running.pop(future)
-            trained, model = future.result(), _model(folder, one)
+            trained, model = result_of(future), _model(folder, one)
             write_whole(model, trained.checkpoint)
             write_whole(model.with_suffix(".jsonl"), trained.log)
             left.remove(str(one.architecture))

@@ -25,7 +25,8 @@ def to_svg(found: Mapping[str, Any]) -> str:
     """`found` is what `ebnn.search.results.results` gives.
 
     Small points are candidates by validation, rings those of them that were trained in full, by
-    their test accuracy; the line joins the front. Accuracy is spaced by the logarithm of the error.
+    their test accuracy; the pale ones are not on the front. The line is the best accuracy within
+    so much memory, whatever the cycles. Accuracy is spaced by the logarithm of the error.
     """
     svg = picture(f"Search on {found['dataset']} for {found['board']}", _WIDTH, _HEIGHT)
     memory, limit = found["memory"], found["limits"][found["memory"]]
@@ -43,8 +44,8 @@ def to_svg(found: Mapping[str, Any]) -> str:
         text = add(svg, "text", f"budget {limit:,}", x=x(limit) - 4, y=_TOP + 12, fill="#d55e00")
         text.set("text-anchor", "end")
     colour = _latencies(svg, [one["latency_ms"] for one in points])
-    best = sorted((one[memory], _accuracy(one)) for one in found["front"])
-    joined = " ".join(f"{x(size)},{y(accuracy)}" for size, accuracy in best)
+    steps = _steps([(one[memory], _accuracy(one)) for one in points])
+    joined = " ".join(f"{x(size)},{y(accuracy)}" for size, accuracy in steps)
     add(svg, "polyline", points=joined, fill="none", stroke="#999999")
     front = {one["number"] for one in found["front"]}
     for one in points:
@@ -66,6 +67,17 @@ def to_svg(found: Mapping[str, Any]) -> str:
 def _accuracy(one: Line) -> float:
     found = one["validation"] if one["network"] is None else one["network"]["test"]
     return float(found["accuracy"])
+
+
+def _steps(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Corners of the line of the most accurate within each memory."""
+    corners: list[tuple[int, float]] = []
+    for size, accuracy in sorted(points):
+        if not corners or accuracy > corners[-1][1]:
+            if corners:
+                corners.append((size, corners[-1][1]))
+            corners.append((size, accuracy))
+    return corners
 
 
 def _words(one: Line, memory: str) -> str:

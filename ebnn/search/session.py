@@ -18,7 +18,7 @@ from ebnn.search.history import History, open_history
 from ebnn.search.request import Request
 from ebnn.search.smallest import check_feasible
 from ebnn.sim.errors import UserError
-from ebnn.workers import WorkerPool
+from ebnn.workers import WorkerPool, result_of
 
 _POLL_SECONDS = 1.0
 
@@ -163,7 +163,7 @@ class _Explorer:
 
     def _take(self, job: _Job, future: Future[Any]) -> None:
         try:
-            result = future.result()
+            result = result_of(future)
         except UserError as error:
             raise UserError(f"candidate {job.number} ({job.architecture}): {error}") from error
         if job.rung:
