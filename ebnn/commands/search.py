@@ -105,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
         _print(found, folder)
     if not found["count"]["trained"]:
         count = found["count"]["proposed"]
-        raise NoNetworkFits(f"none of {count} candidates fits: allow more, or look for longer")
+        tried = f"none of {count} candidates fits" if count else "no time for a single candidate"
+        raise NoNetworkFits(f"{tried}: allow more, or look for longer")
     return 0 if passed(state) else 1
 
 
