@@ -17,7 +17,7 @@ from ebnn.lowered import lower
 from ebnn.search.candidate import Candidate
 from ebnn.search.footprint import Footprint, describe_excess, goals
 from ebnn.search.request import Request
-from ebnn.search.tasks import train_in_full
+from ebnn.search.tasks import predict_test_split, train_in_full
 from ebnn.sim.errors import UserError
 from ebnn.training_log import read_log
 from ebnn.training_settings import TrainingSettings
@@ -86,7 +86,7 @@ def finish(
     _train(request, missing, settings, pool, shared, folder, on_stage)
     for position, one in enumerate(missing, 1):
         on_stage(f"verifying {position} of {len(missing)}", (str(one.architecture),))
-        final = _verified(request, one, settings[one.number], folder, pool)
+        final = _verified(request, one, settings[one.number], folder, pool, shared)
         history.set_final(one.number, asdict(final))
         finals[one.number] = final
     return tuple(finals[one.number] for one in networks)
@@ -146,17 +146,18 @@ def _from_facts(facts: Mapping[str, Any]) -> Final:
 
 
 def _verified(
-    request: Request, one: Candidate, settings: TrainingSettings, folder: Path, pool: WorkerPool
+    request: Request,
+    one: Candidate,
+    settings: TrainingSettings,
+    folder: Path,
+    pool: WorkerPool,
+    shared: Any,
 ) -> Final:
-    from ebnn.network import from_checkpoint
-    from ebnn.training import predict
-
     expected, board, dataset = one.assessment.footprint, request.board, request.dataset
     assert expected is not None
     model = _model(folder, one)
-    trained = checkpoint.load(model)
-    predicted = predict(from_checkpoint(trained), dataset.x_test)
-    network = lower(trained)
+    predicted = result_of(pool.submit(predict_test_split, shared, model.read_bytes()))
+    network = lower(checkpoint.load(model))
     lowered.save(network, model.with_suffix(".lowered"))
     final = Final(
         number=one.number,

@@ -7,6 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ebnn import checkpoint
 from ebnn.architecture import Architecture
 from ebnn.data import Dataset
 from ebnn.search.candidate import Rung
@@ -45,6 +49,17 @@ def train_rung(dataset: Dataset, architecture: Architecture, settings: TrainingS
     seconds = time.perf_counter() - began
     correct = int((predict(network, x) == labels).sum())
     return Rung(settings.epochs, correct, len(labels), seconds)
+
+
+def predict_test_split(dataset: Dataset, trained: bytes) -> NDArray[np.int64]:
+    """PyTorch's classes (N,) of the test split, by the checkpoint `trained`."""
+    from ebnn.network import from_checkpoint
+    from ebnn.training import predict
+
+    with tempfile.TemporaryDirectory(prefix="ebnn-predict-") as folder:
+        path = Path(folder) / "network.safetensors"
+        path.write_bytes(trained)
+        return predict(from_checkpoint(checkpoint.load(path)), dataset.x_test)
 
 
 def train_in_full(
