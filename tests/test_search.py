@@ -26,7 +26,7 @@ from ebnn.sim import board
 from ebnn.sim.errors import UserError
 
 TRIALS = 4
-LIMITS = ["--ram", "4k", "--paper-memory", "1800", "--latency", "5ms"]
+LIMITS = ["--ram", "4k", "--paper-memory", "2k", "--latency", "190us"]
 SHORT = ["--trials", str(TRIALS), "--epochs", "10", "--finalists", "1", "--workers", "1"]
 
 
@@ -66,7 +66,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run(data, *LIMITS, *SHORT, "-o", str(folder))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert f"{TRIALS} candidates within ram 4,096 bytes, paper 1,800 bytes" in done.stdout
+    assert f"{TRIALS} candidates within ram 4,096 bytes, paper 2,048 bytes" in done.stdout
     return folder
 
 
@@ -80,7 +80,7 @@ def test_what_does_not_fit_by_measured_figures_is_not_trained(whole: Path) -> No
         taken = [(one[name], limit) for name, limit in limits.items() if limit is not None]
         assert one["fits"] == all(value is not None and value <= limit for value, limit in taken)
         assert bool(one["rungs"]) == one["fits"]
-        assert one["fits"] or "--paper-memory" in one["reason"]
+        assert one["fits"] or "--latency: 0." in one["reason"]
 
 
 def test_the_front_has_no_network_that_another_beats(whole: Path) -> None:
@@ -146,7 +146,7 @@ def test_the_picture_and_the_page_show_every_trained_network_and_the_budget(whol
     titles = [one.findtext(f"{name}title") or "" for one in svg.iter(f"{name}circle")]
     assert len(titles) == found["count"]["trained"]
     assert any(found["front"][0]["architecture"] in title for title in titles)
-    assert "budget 1,800" in [text.text for text in svg.iter(f"{name}text")]
+    assert "budget 2,048" in [text.text for text in svg.iter(f"{name}text")]
     page = (whole / "search.html").read_text()
     assert all(line["architecture"] in page for line in found["front"])
     assert "<svg" in page and "<script" not in page and "href=" not in page

@@ -168,7 +168,9 @@ def _verified(
         exact=False,
         footprint=None,
     )
-    (goal,) = [goal for goal in goals(board) if goal.objective == expected.objective]
+    (goal,) = [
+        goal for goal in goals(board, request.limits) if goal.objective == expected.objective
+    ]
     try:
         found = verify(
             network,

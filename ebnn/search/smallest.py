@@ -18,8 +18,8 @@ from ebnn.sim.board import Board
 from ebnn.sim.errors import UserError
 from ebnn.workers import WorkerPool
 
-_ESTIMATED = 3  # networks of each combination of kernels
-_MEASURED = 2  # of those, for each limit
+_ESTIMATED = 2  # networks of each combination of kernels
+_MEASURED = 1  # of those, for each limit
 _THRESHOLD_BYTES = 4  # a channel
 _OPTIONS = {
     "ram_bytes": ("--ram", "RAM"),
