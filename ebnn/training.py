@@ -33,6 +33,10 @@ _FORWARD_SAMPLES = 250  # a batch without gradients: its maps stay in blocks tha
 _SEED_STEP = 1_000_003  # apart from each other, so that seed 1's epoch 0 is not seed 0's epoch 1
 
 
+class Diverged(UserError):
+    """The loss is no longer finite."""
+
+
 @dataclass(frozen=True)
 class TrainingProgress:
     """State after a step: `epoch` from 0, `step` from 1 of `steps` in it.
@@ -82,7 +86,7 @@ def train(
     `dataset.held_out(settings.validation)` holds samples out before. `on_progress` is called after
     every step and `on_epoch` after every epoch; `restore` may put back, before the first, what an
     `on_epoch` kept. `teacher` is needed where the settings ask for distillation (`train_teacher`).
-    Raises `UserError` where the data do not suit the architecture or the loss is no longer finite.
+    Raises `UserError` where the data do not suit the architecture, `Diverged` of training that does.
     """
     _check(architecture, dataset, settings)
     if settings.distillation > 0 and teacher is None:
@@ -206,7 +210,7 @@ def _run(
             total += loss.item()
             right += int((scores.detach().argmax(1) == wanted).sum())
             if not math.isfinite(total):
-                raise UserError(
+                raise Diverged(
                     f"training: the loss is {total} in epoch {epoch + 1}; lower --lr"
                     f" (it is {settings.learning_rate})"
                 )

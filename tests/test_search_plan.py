@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ebnn.data import Dataset
+from ebnn.architecture import InputSpec, parse
+from ebnn.data import Dataset, load_dataset
 from ebnn.durations import format_duration, parse_duration
 from ebnn.search.candidate import Candidate, Rung
 from ebnn.search.footprint import Assessment, Footprint
 from ebnn.search.plan import Plan, default_epochs, default_shift_pixels
 from ebnn.search.space import Space
+from ebnn.search.tasks import train_rung
 from ebnn.sim.errors import UserError
 from ebnn.training_settings import TrainingSettings
 
@@ -79,3 +81,10 @@ def test_durations_are_read_and_written() -> None:
         with pytest.raises(UserError, match=r"--budget .* is not a time"):
             parse_duration(wrong, "--budget")
     assert format_duration(123.4) == "2:03" and format_duration(3723) == "1:02:03"
+
+
+def test_a_candidate_whose_training_diverges_has_nothing_right() -> None:
+    dataset = load_dataset("digits")
+    settings = TrainingSettings(epochs=3, batch_samples=16, learning_rate=1e38)
+    rung = train_rung(dataset, parse("conv3x3-8, fc-10", InputSpec(*dataset.shape)), settings)
+    assert (rung.epochs, rung.correct, rung.total) == (3, 0, 143)

@@ -131,7 +131,10 @@ def test_a_trained_network_of_another_input_keeps_its_accuracy_in_the_emulator(
     done = verify(path, "--board", "generic-m4f", "--samples", "1000", "--json", str(records))
     assert done.returncode == 0, done.stderr
     (record,) = json.loads(records.read_text())
-    assert record["accuracy"]["correct"] == json.loads(trained.stdout)["networks"][0]["test"]["correct"]
+    assert (
+        record["accuracy"]["correct"]
+        == json.loads(trained.stdout)["networks"][0]["test"]["correct"]
+    )
 
 
 def test_agreement_is_counted_against_numpy_and_accuracy_against_the_labels() -> None:

@@ -40,12 +40,16 @@ def evaluate(
 
 
 def train_rung(dataset: Dataset, architecture: Architecture, settings: TrainingSettings) -> Rung:
-    """Train on what `settings` do not hold out, and count what is right of the rest."""
-    from ebnn.training import predict, train
+    """Train on what `settings` do not hold out, and count what is right of the rest: nothing, where
+    training diverges."""
+    from ebnn.training import Diverged, predict, train
 
     training, x, labels = dataset.hold_out(settings.validation)
     began = time.perf_counter()
-    network = train(architecture, training, settings)
+    try:
+        network = train(architecture, training, settings)
+    except Diverged:
+        return Rung(settings.epochs, 0, len(labels), time.perf_counter() - began)
     seconds = time.perf_counter() - began
     correct = int((predict(network, x) == labels).sum())
     return Rung(settings.epochs, correct, len(labels), seconds)
