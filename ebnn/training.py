@@ -86,7 +86,8 @@ def train(
     `dataset.held_out(settings.validation)` holds samples out before. `on_progress` is called after
     every step and `on_epoch` after every epoch; `restore` may put back, before the first, what an
     `on_epoch` kept. `teacher` is needed where the settings ask for distillation (`train_teacher`).
-    Raises `UserError` where the data do not suit the architecture, `Diverged` of training that does.
+    Raises `UserError` where the data do not suit the architecture, `Diverged` where the loss is no
+    longer finite.
     """
     _check(architecture, dataset, settings)
     if settings.distillation > 0 and teacher is None:
