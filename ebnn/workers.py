@@ -22,7 +22,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -115,7 +115,7 @@ def _local(count: int) -> Iterator[_LocalPool]:
     # a terminal's whole process group: this process alone decides what it means.
     with (
         tempfile.TemporaryDirectory(prefix="ebnn-workers-") as folder,
-        ProcessPoolExecutor(count, get_context("spawn"), _ignore_interrupts) as executor,
+        ProcessPoolExecutor(count, get_context("spawn"), _start_worker) as executor,
     ):
         try:
             yield _LocalPool(executor, count, Path(folder))
@@ -128,8 +128,17 @@ def _local(count: int) -> Iterator[_LocalPool]:
             raise
 
 
-def _ignore_interrupts() -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Else a worker of a process that was killed waits for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 class _DaskPool:

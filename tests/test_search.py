@@ -179,6 +179,10 @@ def wait_for(count: int, storage: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+def children(process: int) -> list[str]:
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
 def refusal(storage: Path) -> str:
     """What another search in the same file is told."""
     space = Space((1, 8, 8), 10)
@@ -198,7 +202,13 @@ def test_a_killed_search_goes_on_to_the_front_of_an_uninterrupted_one(
     with subprocess.Popen(command(data, *options), text=True) as process:
         wait_for(1, storage, process)
         assert "another search is at work on it" in refusal(storage)
+        workers = children(process.pid)
         process.send_signal(signal.SIGKILL)
+    assert workers
+    until = time.monotonic() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < until, "workers outlive the search that was killed"
+        time.sleep(0.05)
     assert "is of a search with board arduino-zero, not None: give the same" in refusal(storage)
     with subprocess.Popen(
         command(data, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
