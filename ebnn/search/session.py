@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,31 @@ class _Clock:
         return self._budget is None or self.used + seconds <= self._budget
 
 
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], None]]:
+    """What raises a `KeyboardInterrupt` once more: one that comes while Python runs a finalizer,
+    of the database's connections say, is swallowed."""
+    seen = False
+
+    def note(_signal: int, _frame: object) -> None:
+        nonlocal seen
+        seen = True
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if seen:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check  # no signal comes here
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def search(
     request: Request,
     storage: Path,
@@ -64,10 +92,14 @@ def search(
     `storage` is of another search.
     """
     seed = request.plan.settings.seed
-    with open_history(storage, request.space, request.asked(), seed, request.uses_paper) as history:
+    with (
+        _interrupts() as check,
+        open_history(storage, request.space, request.asked(), seed, request.uses_paper) as history,
+    ):
         clock = _Clock(history, request.plan.budget_seconds)
 
         def tell(stage: str, running: tuple[str, ...] = (), finals: tuple[Final, ...] = ()) -> None:
+            check()
             history.spend(clock.used)
             candidates = tuple(history.candidates.values())
             on_state(State(request, candidates, finals, clock.used, stage, running))
