@@ -27,7 +27,7 @@ WORD_VARIANTS = ("conv_planes", "conv_sliced", "conv_tables")
 
 
 @settings(
-    max_examples=examples(15),
+    max_examples=examples(30),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -47,7 +47,7 @@ def test_every_lowering_agrees_with_numpy_on_every_bit(
 
 @pytest.mark.parametrize("variant", WORD_VARIANTS)
 @settings(
-    max_examples=examples(5),
+    max_examples=examples(8),
     deadline=None,
     derandomize=True,
     suppress_health_check=[

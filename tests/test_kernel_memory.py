@@ -63,7 +63,7 @@ def run_guarded(network: LoweredNetwork, folder: Path, kernels: Path, **missing:
 
 
 @settings(
-    max_examples=examples(10),
+    max_examples=examples(20),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
