@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ class _Clock:
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], None]]:
     """What raises a `KeyboardInterrupt` once more: one that comes while Python runs a finalizer,
-    of the database's connections say, is swallowed."""
+    of the database's connections say, is swallowed, and would only be printed."""
     seen = False
 
     def note(_signal: int, _frame: object) -> None:
@@ -72,10 +73,18 @@ def _interrupts() -> Iterator[Callable[[], None]]:
     if threading.current_thread() is not threading.main_thread():
         yield check  # no signal comes here
         return
+    print_unraisable = sys.unraisablehook
+
+    def print_others(swallowed: Any) -> None:
+        if not isinstance(swallowed.exc_value, KeyboardInterrupt):
+            print_unraisable(swallowed)
+
     before = signal.signal(signal.SIGINT, note)
+    sys.unraisablehook = print_others
     try:
         yield check
     finally:
+        sys.unraisablehook = print_unraisable
         signal.signal(signal.SIGINT, before)
 
 
