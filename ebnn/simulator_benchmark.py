@@ -229,6 +229,7 @@ def _overheads(folder: Path) -> list[Figure]:
 # What `python -m ebnn.sim run` does up to the first instruction; the time when it is there.
 _START = """
 import sys, time
+import ebnn.sim.__main__
 from ebnn.sim.cli import build_parser
 args = build_parser().parse_args(["run", sys.argv[1], "--board", "generic-m4f", "--ram", "15k"])
 from ebnn.sim.board import load_board

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,25 @@ _EPILOG = (
 )
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """As wide as the terminal, as argparse has it, but without shutil and what that imports: each
+    option that is added makes a formatter, long before there is any help to show."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size().columns
+        except (ValueError, OSError):
+            columns = 80
+        super().__init__(prog, width=columns - 2)
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=_HelpFormatter, **options)
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m ebnn.sim",
         description="Run Cortex-M firmware in exactly the RAM promised, counting its cycles.",
         epilog=_EPILOG,
