@@ -12,11 +12,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from ebnn.sim.errors import UserError
 
 INPUT_KINDS = ("uint8", "float", "bits")
+INPUT_FORMS = "uint8, float, bits, or bits of several thresholds such as bits:64,192"
 FLOAT_INPUT_MAX = 2047  # a float input is held as an integer in [-2047, 2047]
 MAX_EXACT_SUM = 1 << 24  # float32 holds every integer up to this magnitude
 MAX_HEAD_SUM = 1 << 22  # beyond, the head's integer scores leave its sums no multiplier
@@ -27,7 +31,9 @@ MAX_NUMBER = 65535  # of channels, features, strides and so on
 class InputSpec:
     """What enters the network: `channels` x `height` x `width` values.
 
-    `uint8`: the integers 0..255. `bits`: +1 where the byte is at least 128, else -1.
+    `uint8`: the integers 0..255. `bits`: +1 where the byte is at least a threshold, else -1; with
+    several thresholds (a thermometer code) each channel of the data becomes as many, first all
+    channels at the first threshold.
     `float`: round(x * 2**fraction_bits) clipped to [-2047, 2047], so that sums stay exact.
     """
 
@@ -36,15 +42,46 @@ class InputSpec:
     width: int
     kind: str = "uint8"
     fraction_bits: int = 8
+    thresholds: tuple[int, ...] = (128,)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return (self.channels, self.height, self.width)
 
     @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the data."""
+        return (self.channels // len(self.thresholds), self.height, self.width)
+
+    @property
     def max_magnitude(self) -> int:
         """Largest absolute value of the integer that enters a sum."""
         return {"uint8": 255, "float": FLOAT_INPUT_MAX, "bits": 1}[self.kind]
+
+    def __str__(self) -> str:
+        """The kind as `parse_input` takes it."""
+        if self.kind != "bits" or self.thresholds == (128,):
+            return self.kind
+        return f"{self.kind}:{','.join(map(str, self.thresholds))}"
+
+
+def input_from(facts: Mapping[str, Any]) -> InputSpec:
+    """An input from its fields as files have them: lists for tuples, younger fields left out."""
+    return InputSpec(**{**facts, "thresholds": tuple(facts.get("thresholds", (128,)))})
+
+
+def parse_input(text: str, sample_shape: tuple[int, int, int]) -> InputSpec:
+    """The input of samples (channels, height, width) that enter as `text` says: one of
+    `INPUT_FORMS`. Raises `UserError`."""
+    kind, colon, rest = text.partition(":")
+    thresholds = rest.split(",") if colon else ["128"]
+    if kind not in INPUT_KINDS or (colon and kind != "bits"):
+        raise UserError(f"input {text!r}: give {INPUT_FORMS}")
+    values = tuple(int(one) if one.isdecimal() else 0 for one in thresholds)
+    if min(values) < 1 or max(values) > 255 or any(a >= b for a, b in pairwise(values)):
+        raise UserError(f"input {text!r}: thresholds must rise, from 1 to 255: {INPUT_FORMS}")
+    channels, height, width = sample_shape
+    return InputSpec(channels * len(values), height, width, kind, thresholds=values)
 
 
 @dataclass(frozen=True)

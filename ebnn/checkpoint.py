@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebnn import tensor_files
-from ebnn.architecture import Architecture, ConvPool, InputSpec, fan_in, parse
+from ebnn.architecture import Architecture, ConvPool, fan_in, input_from, parse
 from ebnn.normalization import BatchNorm
 from ebnn.sim.errors import UserError
 
@@ -105,7 +105,7 @@ def load(path: Path | str) -> Checkpoint:
 
 
 def _read_metadata(metadata: Mapping[str, str]) -> tuple[Architecture, float]:
-    architecture = parse(metadata["architecture"], InputSpec(**json.loads(metadata["input"])))
+    architecture = parse(metadata["architecture"], input_from(json.loads(metadata["input"])))
     epsilon = float(metadata["epsilon"])
     if not 0 < epsilon < 1:
         raise ValueError(f"epsilon is {epsilon}, not between 0 and 1")

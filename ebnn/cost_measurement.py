@@ -122,7 +122,9 @@ def run_trial(trial: Trial, variant: str, core: str, folder: Path) -> Measuremen
     candidate = program.decisions[trial.index].chosen
     region = candidate.call.region
     model = EmulatedModel(Firmware(elf, board, None), regions=(region,))
-    image = np.random.default_rng(1).integers(0, 256, (1, *trial.input.shape), dtype=np.uint8)
+    image = np.random.default_rng(1).integers(
+        0, 256, (1, *trial.input.sample_shape), dtype=np.uint8
+    )
     (sample,) = encode_input(samples_of(image, trial.input), trial.input)
     model.infer(sample)
     # A kernel may serve several blocks: the block's own run is the one after those before it.

@@ -42,8 +42,10 @@ def harness_samples(
         UserError: there are not as many, or they are not of the network's shape.
     """
     spec = network.architecture.input
-    if x.shape[1:] != spec.shape:
-        raise UserError(f"the data set's images are {x.shape[1:]}, the network takes {spec.shape}")
+    if x.shape[1:] != spec.sample_shape:
+        raise UserError(
+            f"the data set's images are {x.shape[1:]}, the network takes {spec.sample_shape}"
+        )
     if not 0 < count <= len(x):
         raise UserError(f"--samples {count}: the data set has 1 to {len(x):,} to test with")
     values = samples_of(x[:count], spec)

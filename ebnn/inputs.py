@@ -9,9 +9,13 @@ from ebnn.architecture import FLOAT_INPUT_MAX, InputSpec
 
 
 def samples_of(x: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.generic]:
-    """A data set's bytes as a network takes them: float32 from 0 to 1 for a `float` input."""
+    """A data set's bytes (N, *spec.sample_shape) as a network takes them, (N, *spec.shape): float32
+    from 0 to 1 for a `float` input; 0 and 255 where there are several thresholds."""
     if spec.kind == "float":
         return np.asarray(x.astype(np.float32) / np.float32(255), dtype=np.float32)
+    if spec.thresholds != (128,):
+        planes = [np.where(x >= threshold, 255, 0) for threshold in spec.thresholds]
+        return np.concatenate(planes, axis=1).astype(np.uint8)
     return x
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebnn import tensor_files
-from ebnn.architecture import Architecture, Block, InputSpec, fan_in, parse
+from ebnn.architecture import Architecture, Block, fan_in, input_from, parse
 from ebnn.checkpoint import Checkpoint, weight_shape
 from ebnn.normalization import fold_threshold, head_grid
 from ebnn.packing import pack_dense, unpack_dense
@@ -127,7 +127,7 @@ def load(path: Path) -> LoweredNetwork:
     """Read what `save` wrote. Raises `UserError` for a missing, damaged or other file."""
     tensors, metadata = tensor_files.read(path, "lowered model", FORMAT, "ebnn lower")
     try:
-        architecture = parse(metadata["architecture"], InputSpec(**json.loads(metadata["input"])))
+        architecture = parse(metadata["architecture"], input_from(json.loads(metadata["input"])))
         last = len(architecture.blocks) - 1
         hidden = tuple(_read_hidden(tensors, architecture, index) for index in range(last))
         classes = (architecture.classes,)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ebnn.architecture import INPUT_KINDS
+from ebnn.architecture import parse_input
 from ebnn.sim.errors import UserError
 from ebnn.training_settings import TrainingSettings, checked
 
@@ -28,7 +28,7 @@ _KEYS = ("dataset", "architecture", "input", "training")
 
 @dataclass(frozen=True)
 class Recipe:
-    """`input` is the kind of input that `ebnn.architecture.InputSpec` knows."""
+    """`input` is as `ebnn.architecture.parse_input` takes it."""
 
     name: str
     dataset: str
@@ -71,8 +71,10 @@ def _recipe(path: Path, content: Mapping[str, Any]) -> Recipe:
     for key in ("dataset", "architecture", "input"):
         if not isinstance(texts.get(key), str):
             raise UserError(f"{where}{key} must be there, as text in quotes")
-    if texts["input"] not in INPUT_KINDS:
-        raise UserError(f"{where}input {texts['input']!r}: give one of {', '.join(INPUT_KINDS)}")
+    try:
+        parse_input(texts["input"], (1, 1, 1))
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
     training = content.get("training", {})
     if not isinstance(training, dict):
         raise UserError(f"{where}training must be a table: [training]")

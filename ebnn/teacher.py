@@ -14,14 +14,14 @@ LEARNING_RATE = 4e-3
 class Teacher(nn.Module):
     """Three times Conv -> BatchNorm -> ReLU -> MaxPool, then Linear.
 
-    Takes the samples that the networks of `architecture` take, (N, C, H, W); gives scores
-    (N, classes). It never leaves the machine it was trained on, so its size matters little.
+    Takes the data's bytes (N, *input.sample_shape), whatever networks of `architecture` see of
+    them; gives scores (N, classes). It never leaves the machine it was trained on, so its size
+    matters little.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        channels, height, width = architecture.input.shape
-        self.scale = 1.0 if architecture.input.kind == "float" else 255.0
+        channels, height, width = architecture.input.sample_shape
         stages: list[nn.Module] = []
         for made in CHANNELS:
             kernel = (min(3, height), min(3, width))
@@ -41,7 +41,7 @@ class Teacher(nn.Module):
         self.head = nn.Linear(channels * height * width, architecture.classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.head(self.stages(x.float() / self.scale).flatten(1))
+        scores: Tensor = self.head(self.stages(x.float() / 255).flatten(1))
         return scores
 
 

@@ -19,9 +19,9 @@ def timing_samples(spec: InputSpec, count: int, seed: int = 1) -> NDArray[np.uin
     masks += [(row == 0) & (column == 0), (row == spec.height - 1) & (column == spec.width - 1)]
     plain += [255 * mask for mask in masks] + [255 * ~mask for mask in masks]
     plain += [255 * row // max(1, spec.height - 1), 255 * column // max(1, spec.width - 1)]
-    made = [np.broadcast_to(image, spec.shape) for image in plain]
+    made = [np.broadcast_to(image, spec.sample_shape) for image in plain]
     for share in (0.01, 0.1, 0.9, 0.99):
-        made.append(255 * (random.random(spec.shape) < share))
+        made.append(255 * (random.random(spec.sample_shape) < share))
     while len(made) < count:
-        made.append(random.integers(0, 256, spec.shape))
+        made.append(random.integers(0, 256, spec.sample_shape))
     return np.array(made[:count], dtype=np.uint8)

@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ebnn.architecture import Architecture
+from ebnn.architecture import Architecture, InputSpec
 from ebnn.augmentation import augment
 from ebnn.data import Dataset
 from ebnn.inputs import samples_of
@@ -100,7 +100,8 @@ def train(
         restore(fit)
         samples = _on_device(dataset, settings)
         taught = teacher if settings.distillation > 0 else None
-        _run(fit, architecture, samples, settings, taught, on_progress, on_epoch)
+        spec = architecture.input
+        _run(fit, spec, samples, settings, taught, on_progress, on_epoch)
         _reestimate_norms(network, samples.x, _generator(settings, settings.epochs))
         return network.cpu().eval()
 
@@ -128,7 +129,7 @@ def train_teacher(
             distillation=0.0,
         )
         samples = _on_device(dataset, settings)
-        _run(_start(teacher, own), architecture, samples, own, None, on_progress, on_epoch)
+        _run(_start(teacher, own), None, samples, own, None, on_progress, on_epoch)
         return teacher.eval()
 
 
@@ -168,14 +169,14 @@ def _generator(settings: TrainingSettings, epoch: int) -> torch.Generator:
 
 def _run(
     fit: Fit,
-    architecture: Architecture,
+    spec: InputSpec | None,
     samples: Samples,
     settings: TrainingSettings,
     teacher: Teacher | None,
     on_progress: Callable[[TrainingProgress], None],
     on_epoch: Callable[[Fit], None],
 ) -> None:
-    """All epochs that `fit` has not behind it."""
+    """All epochs that `fit` has not behind it, of samples as `spec` has them, or else of bytes."""
     x, labels = samples.x, samples.labels
     taught: Tensor | None = None
     # Samples that do not fill the last batch sit out an epoch, another few each time: BatchNorm
@@ -187,7 +188,7 @@ def _run(
         order = torch.randperm(len(x), generator=random)
         augmented = epoch < settings.augmented_epochs
         if teacher is not None and not augmented and taught is None:
-            taught = _scores(teacher, architecture, x)  # of images that no longer change
+            taught = _scores(teacher, x)  # of images that no longer change
         total, right = 0.0, 0
         fit.network.train()
         for step, picked in enumerate(_batches(order[: steps * batch_samples], batch_samples)):
@@ -196,13 +197,13 @@ def _run(
                 group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
             picked = picked.to(x.device)
             images = augment(x[picked], settings, random) if augmented else x[picked]
-            batch, wanted = _as_samples(images, architecture), labels[picked]
+            batch, wanted = _as_samples(images, spec) if spec else images, labels[picked]
             fit.optimizer.zero_grad(set_to_none=True)
             scores = fit.network(batch)
             loss = F.cross_entropy(scores, wanted)
             if teacher is not None:
                 with torch.no_grad():
-                    told = teacher(batch) if taught is None else taught[picked]
+                    told = teacher(images) if taught is None else taught[picked]
                 learned = distillation_loss(scores, told, settings.temperature)
                 loss = (1 - settings.distillation) * loss + settings.distillation * learned
             loss.backward()  # type: ignore[no-untyped-call]
@@ -223,10 +224,10 @@ def _run(
 
 def check_suits(architecture: Architecture, dataset: Dataset) -> None:
     """Raise `UserError` where the samples or classes of `dataset` are not the architecture's."""
-    if dataset.shape != architecture.input.shape:
+    if dataset.shape != architecture.input.sample_shape:
         raise UserError(
             f"{dataset.name}: samples are {dataset.shape}, but the architecture takes"
-            f" {architecture.input.shape} (channels, height, width)"
+            f" {architecture.input.sample_shape} (channels, height, width)"
         )
     if dataset.classes > architecture.classes:
         raise UserError(
@@ -235,9 +236,12 @@ def check_suits(architecture: Architecture, dataset: Dataset) -> None:
         )
 
 
-def _as_samples(images: Tensor, architecture: Architecture) -> Tensor:
+def _as_samples(images: Tensor, spec: InputSpec) -> Tensor:
     """Bytes 0..255, uint8 or float32, as `ebnn.inputs.samples_of` gives them to a network."""
-    return images.float() / 255 if architecture.input.kind == "float" else images
+    if spec.thresholds != (128,):
+        planes = torch.cat([images >= threshold for threshold in spec.thresholds], dim=1)
+        return planes.to(torch.uint8) * 255
+    return images.float() / 255 if spec.kind == "float" else images
 
 
 @torch.no_grad()
@@ -255,10 +259,10 @@ def predict(network: BinaryNetwork, x: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 @torch.no_grad()
-def _scores(teacher: Teacher, architecture: Architecture, x: Tensor) -> Tensor:
+def _scores(teacher: Teacher, x: Tensor) -> Tensor:
     """The teacher's scores of all samples, float32 (N, classes)."""
     batches = _batches(torch.arange(len(x), device=x.device), _FORWARD_SAMPLES)
-    return torch.cat([teacher(_as_samples(x[picked], architecture)) for picked in batches])
+    return torch.cat([teacher(x[picked]) for picked in batches])
 
 
 def _batches(order: Tensor, batch_samples: int) -> Iterator[Tensor]:
@@ -279,4 +283,4 @@ def _reestimate_norms(network: BinaryNetwork, x: Tensor, shuffle: torch.Generato
     for count, batch in enumerate(_batches(picked.to(x.device), batch_samples)):
         for norm in network.norms():
             norm.momentum = 1 / (count + 1)  # a plain average over the batches
-        network(_as_samples(x[batch], network.architecture))
+        network(_as_samples(x[batch], network.architecture.input))

@@ -26,7 +26,9 @@ from ebnn.training_settings import TrainingSettings
 
 STATE_FORMAT = "ebnn-training-state-1"
 TEACHER_FORMAT = "ebnn-teacher-1"
-_STUDENT_ONLY = ("seed", "epochs", "learning_rate", "distillation", "temperature")
+_STUDENT_ONLY = (
+    "architecture", "input", "seed", "epochs", "learning_rate", "distillation", "temperature"
+)  # fmt: skip
 
 Made = dict[str, Any]
 
@@ -86,9 +88,9 @@ def restore_state(path: Path, fit: Fit, made: Made) -> list[dict[str, Any]]:
 
 def teacher_made_from(made: Made) -> Made:
     """Of what decides a network's weights, what decides its teacher's: neither the network's
-    architecture nor its seed, so that many networks learn from one teacher."""
+    architecture nor input nor seed, so that many networks learn from one teacher."""
     facts = {name: value for name, value in made.items() if name not in _STUDENT_ONLY}
-    head = str(facts.pop("architecture")).rsplit("-", 1)[-1]
+    head = str(made["architecture"]).rsplit("-", 1)[-1]
     return {**facts, "classes": int(head), "channels": list(CHANNELS)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from random_networks import architectures
@@ -13,7 +14,9 @@ from ebnn.architecture import (
     InputSpec,
     Linear,
     parse,
+    parse_input,
 )
+from ebnn.inputs import encode_input, samples_of
 from ebnn.sim.errors import UserError
 
 MNIST = InputSpec(1, 28, 28)
@@ -89,3 +92,26 @@ def test_impossible_inputs_are_refused() -> None:
     for spec in (InputSpec(0, 8, 8), InputSpec(1, 8, 8, "float", 99), InputSpec(1, 8, 8, "int")):
         with pytest.raises(UserError, match="input"):
             parse("fc-10", spec)
+
+
+@pytest.mark.parametrize("text", ["uint8", "float", "bits", "bits:64,192", "bits:1,128,255"])
+def test_an_inputs_text_comes_back(text: str) -> None:
+    spec = parse_input(text, (2, 3, 5))
+    assert str(spec) == text and spec.sample_shape == (2, 3, 5)
+    assert spec.channels == 2 * len(spec.thresholds)
+
+
+@pytest.mark.parametrize(
+    "text", ["int8", "bits:", "bits:0,64", "bits:64,64", "bits:192,64", "bits:9,256", "uint8:7"]
+)
+def test_inputs_that_mean_nothing_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match=rf"^input '{text}': .*bits:64,192$"):
+        parse_input(text, (1, 8, 8))
+
+
+def test_a_bit_for_each_threshold_is_what_the_firmware_reads() -> None:
+    """As `model.h` says: all channels at the first threshold, then all at the second."""
+    x = np.array([[[[63, 64]], [[191, 192]]]], np.uint8)  # two channels, one row
+    spec = parse_input("bits:64,192", (2, 1, 2))
+    (encoded,) = encode_input(samples_of(x, spec), spec)
+    assert list(np.unpackbits(encoded, bitorder="little")[:8]) == [0, 1, 1, 1, 0, 0, 0, 1]

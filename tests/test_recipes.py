@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ebnn.architecture import InputSpec, parse
+from ebnn.architecture import parse, parse_input
 from ebnn.cli import build_parser
 from ebnn.commands.train import _recipe
 from ebnn.recipe import Recipe, load_recipe, recipe_names
@@ -31,7 +31,7 @@ def test_a_recipe_of_the_package_has_a_network_for_its_data(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.dataset == "mnist"
-    assert parse(recipe.architecture, InputSpec(1, 28, 28, recipe.input)).classes == 10
+    assert parse(recipe.architecture, parse_input(recipe.input, (1, 28, 28))).classes == 10
 
 
 def test_a_recipe_file_is_read_and_options_go_over_it(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_recipe_file_is_read_and_options_go_over_it(tmp_path: Path) -> None:
         ("epochs = 3", "device = 'abacus'", "device abacus: must be one of cpu, cuda"),
         ('dataset = "digits"', "", "dataset must be there"),
         ('"conv3x3-8, fc-10"', "3", "architecture must be there, as text"),
-        ("[training]", 'input = "text"\n[training]', "input 'text': give one of uint8"),
+        ("[training]", 'input = "text"\n[training]', "input 'text': give uint8"),
         ("[training]\nepochs = 3\n", "training = 1\n#", r"\[training\]"),
         ("[training]", "[training", "not TOML"),
     ],

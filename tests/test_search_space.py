@@ -21,7 +21,7 @@ def test_every_draw_is_a_network_of_the_shape(shape: tuple[int, int, int]) -> No
     for _ in range(60):
         found = space.suggest(study.ask())
         assert found is not None
-        assert found.input.shape == shape and found.classes == 7
+        assert found.input.sample_shape == shape and found.classes == 7
         assert parse(str(found), found.input) == found
 
 

@@ -116,7 +116,7 @@ def test_samples_of_another_shape_are_refused(tmp_path: Path) -> None:
     assert "(1, 8, 8)" in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["float", "bits"])
+@pytest.mark.parametrize("kind", ["float", "bits", "bits:64,192"])
 def test_a_trained_network_of_another_input_keeps_its_accuracy_in_the_emulator(
     tmp_path: Path, kind: str
 ) -> None:

@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help='such as "conv3x3-32 pool2, conv3x3-64, fc-10"; see the README for all words',
     )
-    parser.add_argument("--input", choices=("uint8", "float", "bits"), help="default uint8")
+    parser.add_argument(
+        "--input", metavar="KIND", help="uint8 (default), float, bits or bits:64,192"
+    )
     for option, field, kind, text in _SETTINGS:
         parser.add_argument(option, dest=field, type=kind, help=text)
     parser.add_argument(
@@ -92,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     import shlex
     import sys
 
-    from ebnn.architecture import InputSpec, parse
+    from ebnn.architecture import parse, parse_input
     from ebnn.data import load_dataset
     from ebnn.files import check_writable, write_whole
     from ebnn.sim.errors import UserError
@@ -106,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         if path is not None:
             check_writable(path)
     dataset = load_dataset(recipe.dataset, args.data_dir)
-    architecture = parse(recipe.architecture, InputSpec(*dataset.shape, kind=recipe.input))
+    architecture = parse(recipe.architecture, parse_input(recipe.input, dataset.shape))
     try:
         from ebnn.training_session import SessionOptions, log_path, summary, train_seeds
     except ModuleNotFoundError as error:

@@ -60,10 +60,10 @@ def run(args: argparse.Namespace) -> int:
 
     network = load_network(args.model)
     dataset = load_dataset(args.dataset, args.data_dir)
-    if dataset.x_test.shape[1:] != network.architecture.input.shape:
+    if dataset.x_test.shape[1:] != network.architecture.input.sample_shape:
         raise UserError(
             f"{args.dataset}: samples are {dataset.x_test.shape[1:]}, but {args.model} takes"
-            f" {network.architecture.input.shape} (channels, height, width)"
+            f" {network.architecture.input.sample_shape} (channels, height, width)"
         )
     if args.samples is not None and args.samples < 1:
         raise UserError(f"--samples {args.samples}: give at least 1")

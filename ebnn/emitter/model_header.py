@@ -70,6 +70,9 @@ def _input_type(model: Model) -> str:
     shape = "".join(f"[{big}_MODEL_INPUT_{axis}]" for axis in ("CHANNELS", "HEIGHT", "WIDTH"))
     if spec.kind == "bits":
         what = "Bits [channel][row][column], 32 a word, the first in bit 0; 1 is +1, 0 is -1."
+        if len(spec.thresholds) > 1:
+            order = ", then ".join(map(str, spec.thresholds))
+            what += f"\n * First all channels of the data where at least {order}."
         member = f"uint32_t words[{input_elements(spec)}]"
     elif spec.kind == "float":
         limit = f"{-(2**11 - 1) / 2**spec.fraction_bits:g}"

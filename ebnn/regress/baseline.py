@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ebnn.architecture import parse_input
 from ebnn.regress.allowance import Allowances, parse_allowances
 from ebnn.sim.errors import UserError
 from ebnn.sim.sizes import parse_count, parse_size
@@ -20,7 +21,6 @@ DEFAULT_NAME = "ebnn-regress.toml"
 DEFAULT_SAMPLES = 500
 DEFAULT_MAX_CYCLES = 2_000_000_000
 _LOWERINGS = ("fast", "reference", "unfused")
-_INPUTS = ("uint8", "float", "bits")
 _KEYS: dict[str, type] = {
     "model": str, "elf": str, "boards": list, "dataset": str, "data_dir": str, "samples": int,
     "ram": str, "lowering": str, "optimize": str, "flags": list, "input": str, "regions": list,
@@ -158,8 +158,10 @@ def _entry(path: Path, name: str, table: object, tighten: object) -> Entry:
         raise UserError(f"{where}: a model needs dataset: a name, an .npz or a folder")
     if table.get("lowering", "fast") not in _LOWERINGS:
         raise UserError(f"{where}: lowering is one of {', '.join(_LOWERINGS)}")
-    if table.get("input", "uint8") not in _INPUTS:
-        raise UserError(f"{where}: input is one of {', '.join(_INPUTS)}")
+    try:
+        parse_input(table.get("input", "uint8"), (1, 1, 1))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     if table.get("samples", 1) < 1:
         raise UserError(f"{where}: samples: at least 1")
     folder = path.parent

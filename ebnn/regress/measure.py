@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebnn import reference
-from ebnn.architecture import InputSpec
+from ebnn.architecture import parse_input
 from ebnn.data import NAMES, load_dataset
 from ebnn.emulation import INPUT_SYMBOL, REGION, Firmware
 from ebnn.firmware import build_model
@@ -74,15 +74,15 @@ def load_subject(entry: Entry) -> Subject:
     dataset = load_dataset(entry.dataset if named else entry.folder / entry.dataset, entry.data_dir)
     x, labels = dataset.x_test[: entry.samples], dataset.y_test[: entry.samples]
     if entry.model is None:
-        spec = InputSpec(*dataset.shape, kind=entry.input_kind)
+        spec = parse_input(entry.input_kind, dataset.shape)
         samples = encode_input(samples_of(x, spec), spec)
         return Subject(entry, samples=samples, labels=labels, facts={"data": data_facts(x, labels)})
     network = load_network(entry.model)
     spec = network.architecture.input
-    if x.shape[1:] != spec.shape:
+    if x.shape[1:] != spec.sample_shape:
         raise UserError(
-            f"{entry.dataset}: samples are {x.shape[1:]}, but {entry.model} takes {spec.shape} "
-            "(channels, height, width)"
+            f"{entry.dataset}: samples are {x.shape[1:]}, but {entry.model} takes"
+            f" {spec.sample_shape} (channels, height, width)"
         )
     values = samples_of(x, spec)
     evaluation = reference.run(network, values, keep_activations=True)

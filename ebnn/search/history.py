@@ -186,7 +186,7 @@ class History:
 
 
 def _key(architecture: Architecture) -> tuple[str, str]:
-    return (architecture.input.kind, str(architecture))
+    return (str(architecture.input), str(architecture))
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def _line(one: Candidate, final: Final | None) -> dict[str, Any]:
     return {
         "number": one.number,
         "architecture": str(one.architecture),
-        "input": one.architecture.input.kind,
+        "input": str(one.architecture.input),
         "fits": one.assessment.fits,
         "reason": one.assessment.reason,
         **_footprint(taken),

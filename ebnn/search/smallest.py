@@ -109,14 +109,14 @@ def _message(found: list[tuple[Architecture, Assessment]], limits: Limits) -> st
             lines.append(
                 f"no network of this space fits {limit_text(name, limit)}; the smallest needs"
                 f" {limit_text(name, needs).removesuffix(' bytes')} of {title}"
-                f" ({one}, input {one.input.kind}): raise {option}"
+                f" ({one}, input {one.input}): raise {option}"
             )
     if lines:
         return "; ".join(lines)
     one, taken = min(found, key=lambda pair: pair[1].over)
     return (
         "no network of this space fits all limits at once; the closest"
-        f" ({one}, input {one.input.kind}) takes {taken.reason}: raise one of them"
+        f" ({one}, input {one.input}) takes {taken.reason}: raise one of them"
     )
 
 

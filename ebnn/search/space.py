@@ -19,20 +19,20 @@ from ebnn.architecture import (
     ArchitectureError,
     Block,
     ConvPool,
-    InputSpec,
     Linear,
     parse,
+    parse_input,
 )
 
 if TYPE_CHECKING:
     import optuna
 
-VERSION = 1
+VERSION = 2
 """Of what the parameters mean: a storage of another version cannot be gone on with."""
 
 Params = Mapping[str, Any]
 
-INPUTS = ("uint8", "bits")
+INPUTS = ("uint8", "bits", "bits:64,192")
 POOLS = {"none": (1, 1), "2": (2, 2), "3/2": (3, 2), "3": (3, 3)}
 CONVS_MAX = 4
 CHANNELS_STEP, CHANNELS_MAX = 8, 128
@@ -78,8 +78,8 @@ class Space:
     def network(self, params: Params) -> Architecture | None:
         """The network that parameters stand for. Blocks that find a map of one position are left
         out: they would be fully connected ones."""
-        spec = InputSpec(*self.shape, kind=params["input"])
-        shape = self.shape
+        spec = parse_input(params["input"], self.shape)
+        shape = spec.shape
         blocks: list[Block] = []
         for number in range(1, params["convs"] + 1):
             if blocks and shape[1:] == (1, 1):
@@ -192,7 +192,7 @@ class Space:
         kernels = range(low, high + 1)
         strides = (self.strides[0], self.strides[1])
         seen: set[Architecture] = set()
-        for convs, kind in product((1, 2), INPUTS):
+        for convs, kind in product((1, 2), ("uint8", "bits")):
             choices = product(product(kernels, strides, POOLS), repeat=convs)
             for blocks in choices:
                 params: dict[str, Any] = {"input": kind, "convs": convs, "hidden": False}

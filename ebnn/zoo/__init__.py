@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ebnn.architecture import input_from
 from ebnn.files import write_whole
 from ebnn.sim.errors import UserError
 from ebnn.training_log import TrainingLog, mean_and_error, read_log
@@ -50,7 +51,7 @@ class ZooModel:
             "name": self.name,
             "dataset": start["dataset"],
             "architecture": start["architecture"],
-            "input": start["input"]["kind"],
+            "input": str(input_from(start["input"])),
             "epochs": start["epochs"],
             "seeds": [log.start["seed"] for log in self.logs],
             "test": {"accuracies": self.accuracies(), "mean": mean, "standard_error": error},
