@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ebnn.activations import trace_bytes
+from ebnn.c_kernels import KERNEL_DIR
 from ebnn.emitter import emit
 from ebnn.emitter.chooser import NothingFits
 from ebnn.emitter.goal import Goal
@@ -76,7 +77,7 @@ def build_model(
     go to the compiler and the linker. Objects stay in `build_dir`, where given.
     """
     program = emit(network, sources, lowering, goal or Goal(board.core))
-    files = [*sorted(sources.glob("*.c")), TOOLCHAIN_DIR / "harness.c"]
+    files = [*_sources(sources), TOOLCHAIN_DIR / "harness.c"]
     defines = {"EBNN_INFERENCES": str(inferences)}
     if trace:
         files.append(TOOLCHAIN_DIR / "trace.c")
@@ -92,6 +93,7 @@ def build_model(
         ram_bytes=ram_bytes,
         extra_flags=flags,
         build_dir=build_dir,
+        library_dir=KERNEL_DIR,
     )
     return program
 
@@ -117,7 +119,7 @@ def build_harness(
     program = emit(network, sources, lowering, goal or Goal(board.core))
     folder = sources / "harness"
     built_for = f"{transport} {board.name}"
-    files = [*sorted(sources.glob("*.c"))]
+    files = _sources(sources)
     files += [TOOLCHAIN_DIR / name for name in (*_HARNESS_SOURCES, f"output_{transport}.c")]
     files.append(write_samples(samples, built_for, folder))
     if transport == "uart":
@@ -135,5 +137,12 @@ def build_harness(
         optimize=optimize,
         ram_bytes=ram_bytes,
         extra_flags=_HARNESS_FLAGS,
+        library_dir=KERNEL_DIR,
     )
     return program
+
+
+def _sources(emitted: Path) -> list[Path]:
+    """What was just emitted to a folder, the kernels where they were copied from."""
+    originals = {path.name: path for path in KERNEL_DIR.glob("*.c")}
+    return [originals.get(path.name, path) for path in sorted(emitted.glob("*.c"))]

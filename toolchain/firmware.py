@@ -8,7 +8,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ebnn.sim.board import Board
 from ebnn.sim.errors import UserError
@@ -22,7 +24,7 @@ from ebnn.toolchain.compiler import (
     run_compiler,
     whole_or_nothing,
 )
-from ebnn.toolchain.gcc import ArmGcc, core_flags, find_gcc
+from ebnn.toolchain.gcc import core_flags, find_gcc
 from ebnn.toolchain.linker import FLASH_REGION, linker_script, usable_ram_bytes
 from ebnn.toolchain.stack_usage import write_stack_usage
 
@@ -49,7 +51,6 @@ _LINK_FLAGS = (
     "-Wl,--gc-sections",
     "-Wl,--build-id=none",
 )
-_PREFIX_MAP = "-ffile-prefix-map="
 _OVERFLOW = re.compile(r"region `(?P<region>\w+)' overflowed by (?P<bytes>\d+) bytes?")
 
 
@@ -74,6 +75,7 @@ def build_firmware(
     ram_bytes: int | None = None,
     extra_flags: Sequence[str] = (),
     build_dir: Path | None = None,
+    library_dir: Path | None = None,
 ) -> Path:
     """Compiles and links `sources` with start-up code for `board`; returns `output`, an ELF.
 
@@ -82,7 +84,9 @@ def build_firmware(
     for, the stack included. `extra_flags` go to the compiler and the linker. In `build_dir`,
     where given, stay the objects, stack usage of each function (.su), linker script and map. The
     stack usage of all of them goes beside the ELF: `model.su`, from which the simulator bounds the
-    stack. Where the board has a boot stage, it is built and linked in front of the vector table.
+    stack. Sources in `library_dir` include only what lies beside them, see no `defines`, and are
+    compiled once in a process for the same flags, as the start-up code is. Where the board has a
+    boot stage, it is built and linked in front of the vector table.
 
     The bytes depend on the sources, the board, the flags and the compiler, not on any folder.
 
@@ -94,17 +98,24 @@ def build_firmware(
     include_dirs = [folder.resolve() for folder in include_dirs]
     boot_stage = boot_stage_source(board)
     own_sources = [*_OWN_SOURCES, boot_stage] if boot_stage else _OWN_SOURCES
-    common = [
-        *core_flags(board.core),
-        *_COMPILE_FLAGS,
-        *(f"-I{folder}" for folder in (*include_dirs, TOOLCHAIN_DIR)),
+    flags = (*core_flags(board.core), *_COMPILE_FLAGS)
+    includes = [f"-I{folder}" for folder in (*include_dirs, TOOLCHAIN_DIR)]
+    asked = (optimize, *define_flags(defines or {}), *extra_flags)
+    own_flags = (*flags, f"-I{TOOLCHAIN_DIR}", *_OWN_FLAGS)
+    theirs = dict.fromkeys((*(source.parent for source in sources), *include_dirs), ".")
+    own = {TOOLCHAIN_DIR: "toolchain"}
+    jobs = [
+        _Job(source, (*flags, optimize, *extra_flags), {source.parent: "."}, is_fixed=True)
+        if source.parent == library_dir
+        else _Job(source, (*flags, *includes, *asked), {**theirs, **own}, is_fixed=False)
+        for source in sources
     ]
-    user_flags = [optimize, *define_flags(defines or {}), *extra_flags]
+    jobs += [
+        _Job(source, own_flags, own, is_fixed=source.parent == TOOLCHAIN_DIR)
+        for source in own_sources
+    ]
     with _build_folder(build_dir) as folder:
-        common += _prefix_maps([*sources, *own_sources], include_dirs, folder)
-        jobs = [(source, [*common, *user_flags]) for source in sources]
-        jobs += [(source, [*common, *_OWN_FLAGS]) for source in own_sources]
-        objects = _compile(gcc, board, jobs, folder)
+        objects = _compile_all(gcc.path, jobs, folder, board.name)
         script = folder / "board.ld"
         script.write_text(linker_script(board, ram_bytes), encoding="utf-8")
         with whole_or_nothing(output) as elf:
@@ -129,43 +140,61 @@ def build_firmware(
     return output
 
 
-def _compile(
-    gcc: ArmGcc, board: Board, jobs: Sequence[tuple[Path, list[str]]], folder: Path
-) -> list[str]:
+@dataclass(frozen=True)
+class _Job:
+    """A source to compile; `maps` are the folders that it comes from, and what stands for them.
+
+    `is_fixed`: neither it nor what it includes changes while this process runs.
+    """
+
+    source: Path
+    flags: tuple[str, ...]
+    maps: Mapping[Path, str]
+    is_fixed: bool
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (self.source, self.flags, tuple(self.maps.items()))
+
+
+def _compile_all(gcc: Path, jobs: Sequence[_Job], folder: Path, subject: str) -> list[str]:
     """Object file names in the order of the jobs; the first failing job's error is raised."""
 
-    def compile_one(index: int, source: Path, flags: list[str]) -> str:
+    def compile_one(index: int, job: _Job) -> str:
         # Numbered, because two folders may hold sources of one name.
-        name = f"{index:02}-{source.stem}.o"
-        if source.suffix == ".S":  # its debug information is the assembler's, which has own maps
-            maps = [
-                flag.removeprefix(_PREFIX_MAP) for flag in flags if flag.startswith(_PREFIX_MAP)
-            ]
-            flags = [*flags, *(f"-Wa,--debug-prefix-map={entry}" for entry in maps)]
-        command: list[str | Path] = [gcc.path, *flags, "-c", source, "-o", name]
-        run_compiler(command, cwd=folder, subject=f"compile for {board.name}")
-        return name
+        output = folder / f"{index:02}-{job.source.stem}.o"
+        if not job.is_fixed:
+            _compile(gcc, job, output, subject)
+            return output.name
+        key = (gcc, *job.key)
+        if key not in _fixed_objects:
+            with tempfile.TemporaryDirectory(prefix="ebnn-build-") as name:
+                compiled = Path(name).resolve() / output.name
+                _compile(gcc, job, compiled, subject)
+                _fixed_objects[key] = {path.suffix: path.read_bytes() for path in compiled.parent.iterdir()}
+        for suffix, content in _fixed_objects[key].items():
+            output.with_suffix(suffix).write_bytes(content)
+        return output.name
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        running = [
-            pool.submit(compile_one, index, source, flags)
-            for index, (source, flags) in enumerate(jobs)
-        ]
+        running = [pool.submit(compile_one, index, job) for index, job in enumerate(jobs)]
         return [job.result() for job in running]
 
 
-def _prefix_maps(
-    sources: Sequence[Path], include_dirs: Sequence[Path], build_folder: Path
-) -> list[str]:
-    """Flags that keep this machine's folders out of debug information and __FILE__.
+# Object and stack usage of each fixed job. A search, or a network on several boards, asks for the
+# same kernels and start-up code again and again.
+_fixed_objects: dict[tuple[Any, ...], dict[str, bytes]] = {}
 
-    GCC takes the last map that fits, so that the longest, most exact ones come last.
-    """
-    own = {TOOLCHAIN_DIR: "toolchain"}
-    theirs = dict.fromkeys((*(source.parent for source in sources), *include_dirs), ".")
-    maps = {build_folder: ".", **theirs, **own}
+
+def _compile(gcc: Path, job: _Job, output: Path, subject: str) -> None:
+    # GCC takes the last map that fits, so that the longest, most exact ones come last.
+    maps = {output.parent: ".", **job.maps}
     ordered = sorted(maps.items(), key=lambda entry: (len(entry[0].parts), str(entry[0])))
-    return [f"{_PREFIX_MAP}{folder}={name}" for folder, name in ordered]
+    flags = [*job.flags, *(f"-ffile-prefix-map={folder}={name}" for folder, name in ordered)]
+    if job.source.suffix == ".S":  # its debug information is the assembler's, which has own maps
+        flags += [f"-Wa,--debug-prefix-map={folder}={name}" for folder, name in ordered]
+    command: list[str | Path] = [gcc, *flags, "-c", job.source, "-o", output.name]
+    run_compiler(command, cwd=output.parent, subject=f"compile for {subject}")
 
 
 @contextmanager
