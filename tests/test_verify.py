@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
+from in_process import run_ebnn
 from random_networks import random_checkpoint, random_samples
 
 from ebnn import checkpoint, emulation
@@ -35,10 +35,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def verify(model: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ebnn.cli", "verify", str(model), "--dataset", "digits"]
-    return subprocess.run(
-        [*command, "--samples", "60", *more], capture_output=True, text=True, check=False
-    )
+    return run_ebnn("verify", model, "--dataset", "digits", "--samples", "60", *more)
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +119,9 @@ def test_a_trained_network_of_another_input_keeps_its_accuracy_in_the_emulator(
 ) -> None:
     """Training and firmware must be fed the same: floats from 0 to 1, or bits."""
     path, records = tmp_path / "m.safetensors", tmp_path / "r.json"
-    command = [sys.executable, "-m", "ebnn.cli", "train", "--dataset", "digits", "--json"]
-    options = ["--arch", "conv3x3-8 pool2, fc-10", "--input", kind, "--epochs", "3"]
-    trained = subprocess.run(
-        [*command, *options, "--out", str(path)], capture_output=True, text=True, check=True
-    )
+    options = ["--arch", "conv3x3-8 pool2, fc-10", "--input", kind, "--epochs", "10", "--json"]
+    trained = run_ebnn("train", "--dataset", "digits", *options, "--out", path)
+    assert trained.returncode == 0, trained.stderr
     done = verify(path, "--board", "generic-m4f", "--samples", "1000", "--json", str(records))
     assert done.returncode == 0, done.stderr
     (record,) = json.loads(records.read_text())
