@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from xml.etree import ElementTree
 
 import jsonschema
@@ -21,6 +22,7 @@ from ebnn import checkpoint, lowered, reference
 from ebnn.data import load_dataset
 from ebnn.search.footprint import Limits, assess
 from ebnn.search.history import open_history
+from ebnn.search.session import _interrupts
 from ebnn.search.space import Space
 from ebnn.sim import board
 from ebnn.sim.errors import UserError
@@ -221,6 +223,22 @@ def test_a_killed_search_goes_on_to_the_front_of_an_uninterrupted_one(
     done = run(data, *options)
     assert done.returncode == 0, done.stderr
     assert without_times(results(folder)) == without_times(results(whole))
+
+
+def test_an_interrupt_within_a_finalizer_is_not_printed_and_comes_again() -> None:
+    class Connection:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    printed: list[object] = []
+    with (
+        patch.object(sys, "unraisablehook", printed.append),
+        pytest.raises(KeyboardInterrupt),
+        _interrupts() as check,
+    ):
+        Connection()  # let go at once
+        assert not printed
+        check()
 
 
 def test_a_budget_that_nothing_keeps_is_refused_before_any_training(
