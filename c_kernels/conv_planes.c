@@ -69,7 +69,8 @@ EBNN_NOINLINE ebnn_lane_class_t *find_classes(const ebnn_conv_planes_t *layer, u
     return end;
 }
 
-/* Put 32 filters at `count` positions of row `y`, from column `x` on, into the pooled map. */
+/* Put 32 filters at `count` positions of row `y`, from column `x` on, into the pooled map. Its rows
+ * are cleared as they begin: the map may lie over rows of the input that were gathered. */
 EBNN_NOINLINE void pool_row(const ebnn_conv_planes_t *layer, uint32_t y, uint32_t x, uint32_t count,
                             const uint32_t *positions, uint32_t *out) {
     const ebnn_window_t *w = &layer->window;
@@ -79,11 +80,17 @@ EBNN_NOINLINE void pool_row(const ebnn_conv_planes_t *layer, uint32_t y, uint32_
         if (y >= top + w->pool) {
             continue;
         }
+        uint32_t *const first = out + row * w->out.width * groups;
+        if (y == top && x == 0) {
+            for (uint32_t at = 0; at < w->out.width * groups; at += groups) {
+                first[at] = 0;
+            }
+        }
         for (uint32_t px = 0; px < w->pool; ++px) {
             /* Every stride-th position from px on, up to that of the last pooled column. */
             const uint32_t columns = layer->columns - w->pool + px + 1u;
             const uint32_t end = columns < x + count ? columns : x + count;
-            uint32_t *to = out + row * w->out.width * groups;
+            uint32_t *to = first;
             uint32_t at = px;
             for (; at < x; at += stride) {
                 to += groups;
@@ -165,9 +172,6 @@ void ebnn_conv_planes(const ebnn_conv_planes_t *layer, const uint32_t *in, uint3
     parts.carries = (uint32_t *)(void *)(parts.classes + layer->span_classes);
     for (uint32_t block = 0; block < blocks; ++block) {
         parts.planes[block * EBNN_BLOCK_WORDS] = 0;
-    }
-    for (uint32_t i = 0; i < out_words; ++i) {
-        out[i] = 0;
     }
     for (uint32_t y = 0, x = 0, known = w->kernel_height; y < layer->rows;) {
         ebnn_gather_span(layer, in, y, x, known, parts.planes);

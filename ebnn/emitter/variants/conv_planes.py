@@ -78,6 +78,7 @@ def _call(site: Site[HiddenLayer]) -> Step:
         parameter_bytes=total_bytes(lists.taps, lists.margins, flips),
         block=site.index,
         layout=written,
+        lead_bytes=_lead_bytes(lanes, layer),
     )
 
 
@@ -87,9 +88,10 @@ def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
     assert lanes is not None
     filters = len(layer.weight)
     spans = lanes.spans
+    gathered = sum(len(rows) for rows in _gathered(lanes, block))
     positions = lanes.edges.rows * lanes.edges.columns
     return {
-        "gathered": _gathered(lanes, block) * plane_groups(layer) // block.kernel_height,
+        "gathered": gathered * plane_groups(layer) // block.kernel_height,
         "planes": len(spans) * plane_groups(layer),
         "quads": len(spans) * lists.quads,
         "parts": len(spans) * lists.parts,
@@ -99,17 +101,38 @@ def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
     }
 
 
-def _gathered(lanes: Lanes, block: ConvPool) -> int:
-    """Kernel rows that are gathered for all spans: not those that the span before has, nor, where
+def _gathered(lanes: Lanes, block: ConvPool) -> list[list[int]]:
+    """Kernel rows that are gathered for each span: not those that the span before has, nor, where
     all their lanes are in the first and the last one, the others."""
     last = block.kernel_height - 1
     is_between = block.stride == 1 and last * lanes.pitch <= LANES
-    rows = {0, last} if is_between else range(last + 1)
-    gathered = len(rows)
+    rows = sorted({0, last}) if is_between else list(range(last + 1))
+    gathered = [rows]
     for (row_before, column_before), (row, column) in pairwise(lanes.spans):
         moved = (row - row_before) * block.stride if column == column_before else last + 1
-        gathered += sum(moved + ky > last for ky in rows)
+        gathered.append([ky for ky in rows if moved + ky > last])
     return gathered
+
+
+def _lead_bytes(lanes: Lanes, layer: HiddenLayer) -> int:
+    """How far in front of its input the output must begin for no span to write over what a later
+    one gathers. A span has gathered all that it needs before it writes."""
+    block = conv_of(layer)
+    in_channels, _, in_width = layer.in_shape
+    out_channels, out_height, out_width = layer.out_shape
+    in_pixel_bytes, out_pixel_bytes = (-(-n // 32) * 4 for n in (in_channels, out_channels))
+    spans, gathered = lanes.spans, _gathered(lanes, block)
+    lead, needed = 0, in_width * layer.in_shape[1]  # the first pixel that is needed again
+    for before, (row, column), kernel_rows in reversed(
+        [*zip(spans, spans[1:], gathered[1:], strict=False)]
+    ):
+        top = row * block.stride + kernel_rows[0] - block.padding
+        left = max(0, column * block.stride - block.padding)
+        needed = min(needed, top * in_width + left if top >= 0 else 0)
+        written_rows = min(lanes.last_row(*before) // block.pool_stride + 1, out_height)
+        written_bytes = written_rows * out_width * out_pixel_bytes
+        lead = max(lead, written_bytes - needed * in_pixel_bytes)
+    return lead
 
 
 CONV_PLANES = Variant("conv_planes", _serves, _call, _work, stack_bytes=256)

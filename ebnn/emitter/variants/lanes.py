@@ -38,6 +38,10 @@ class Lanes:
                 row, column = row + 1, 0
         return starts
 
+    def last_row(self, row: int, column: int) -> int:
+        """The last row of positions in the span that starts there."""
+        return min(row + (column + LANES - self.shifts) // self.pitch, self.edges.rows - 1)
+
     def classes(self, row: int, column: int) -> int:
         """Classes of positions in the span that starts there."""
         edges = self.edges
