@@ -13,6 +13,7 @@ from random_networks import random_checkpoint, random_samples
 from ebnn import reference
 from ebnn.architecture import InputSpec, parse
 from ebnn.emitter.fast import fast_program
+from ebnn.emitter.goal import Goal
 from ebnn.emitter.lanes.circuit import Circuit, Signal, reaches
 from ebnn.emitter.lanes.plan import Plan, plan_of
 from ebnn.emulation import EmulatedModel, Firmware
@@ -116,6 +117,17 @@ def test_all_lanes_of_a_word_are_used_where_the_map_allows() -> None:
     beside = plan("conv3x3-4, fc-2", InputSpec(1, 10, 10, "bits")).lanes
     assert (beside.slots, beside.interleaved, beside.band_rows) == (3, 1, 3)
     assert len(plan("conv3x3-4, fc-2", InputSpec(1, 5, 64, "bits")).lanes.strips) == 3
+
+
+@pytest.mark.parametrize(("planes", "scratch_bytes"), [(1, 80), (2, 96), (3, 112)])
+def test_little_scratch_does_where_the_papers_figure_is_bounded(
+    planes: int, scratch_bytes: int
+) -> None:
+    """And is not paid for with the many cycles of a window at a time."""
+    model = network("conv3x3-32 pool2, conv3x3-32 pool2, fc-10", InputSpec(planes, 28, 28, "bits"))
+    step = fast_program(model, Goal(paper_bytes=4096)).steps[0]
+    assert step.region == "block0_conv"
+    assert step.scratch_bytes == scratch_bytes
 
 
 def test_packed_maps_have_few_words() -> None:

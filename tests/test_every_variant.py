@@ -34,6 +34,7 @@ BOARDS = ("generic-m4f", "generic-m0plus", "generic-m3")
 MADE_FOR = {
     "conv_columns": integer_architectures(),
     "conv_dense": dense_architectures(),
+    "conv_dense_small": dense_architectures(),
     "conv_int": integer_architectures(),
     "fc": linear_architectures(),
     "fc_lists": linear_architectures(),

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_networks import (
     architectures,
+    dense_architectures,
     examples,
     random_checkpoint,
     random_samples,
@@ -51,11 +52,17 @@ def guarded_plan(
     return plan, guards
 
 
-def run_guarded(network: LoweredNetwork, folder: Path, kernels: Path, **missing: int) -> HostRun:
+def run_guarded(
+    network: LoweredNetwork,
+    folder: Path,
+    kernels: Path,
+    goal: Goal | None = None,
+    **missing: int,
+) -> HostRun:
     plan = property(lambda program: guarded_plan(program, **missing)[0])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Program, "plan", plan)
-        program = emit(network, folder)
+        program = emit(network, folder, goal=goal)
     _, guards = guarded_plan(program, **missing)
     if guards:
         with (folder / Model(network, program).header).open("a") as header:
@@ -87,12 +94,32 @@ def test_kernels_access_their_maps_and_scratch_alone(
     assert run.scores.tolist() == reference.run(network, samples).scores.tolist()
 
 
+@settings(
+    max_examples=examples(6),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(architecture=dense_architectures(), seed=st.integers(0, 2**32 - 1))
+def test_the_kernel_with_the_least_scratch_does_so_too(
+    architecture: Architecture,
+    seed: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    kernels: Path,
+) -> None:
+    network = lower(random_checkpoint(architecture, seed))
+    goal = Goal(variants=("conv_dense_small",))
+    run = run_guarded(network, tmp_path_factory.mktemp("guarded"), kernels, goal)
+    samples = random_samples(architecture.input, 2, seed=1)
+    assert run.scores.tolist() == reference.run(network, samples).scores.tolist()
+
+
 @pytest.mark.parametrize("missing", ["missing_output_bytes", "missing_scratch_bytes"])
 def test_a_word_too_little_is_seen(missing: str, tmp_path: Path, kernels: Path) -> None:
     architecture = parse("conv3x3-20, conv3x3-32, fc-3", InputSpec(1, 12, 12))
     network = lower(random_checkpoint(architecture, 1))
     with pytest.raises(HostProgramFailed, match="use-after-poison") as failed:
-        run_guarded(network, tmp_path, kernels, **{missing: 4})
+        run_guarded(network, tmp_path, kernels, None, **{missing: 4})
     assert re.search(r" in (ebnn_|block)\w+", failed.value.report)  # names the kernel
 
 

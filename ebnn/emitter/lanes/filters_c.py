@@ -43,10 +43,11 @@ def filters_c(plan: Plan, group: int) -> str:
 
 def filters_call(plan: Plan, group: int, count: int) -> str:
     """Statement for `count` pooled words."""
-    end = f"planes + {plan.sums.pitch * plan.lanes.row_step * plan.lanes.conv_words(count)}"
+    planes = "rows" if plan.sums.are_rows else "planes"
+    end = f"{planes} + {plan.sums.pitch * plan.lanes.row_step * plan.lanes.conv_words(count)}"
     if plan.lanes.has_gaps:
         end = f"{count}u"
-    return f"{plan.name}_filters{group}(planes, {end}, reached);"
+    return f"{plan.name}_filters{group}({planes}, {end}, reached);"
 
 
 def _circuit(plan: Plan, filter_: int) -> tuple[list[str], Signal | bool]:

@@ -14,6 +14,7 @@ from ebnn.emitter.lanes.sums import SharedSums
 from ebnn.lowered import HiddenLayer
 
 _GROUPS = (32, 16, 8)  # filters whose words before pooling are kept at a time
+_SMALL_GROUP, _SMALL_TRANSPOSED = 4, 8  # where scratch is to be small
 # Filters of a bundle may share what they read; more of them take more registers than there are.
 _BUNDLE_FILTERS = 3
 _BUNDLE_PLANES = 20
@@ -23,8 +24,8 @@ _BUNDLE_PLANES = 20
 class Plan:
     """Of a layer, `name` in C. A batch is `batch_words` pooled words of all filters: first the rows
     of the map that they need, then the shared sums, then, `group` filters at a time, the words
-    before pooling and what is made of them: packed words where `packed`, else, transposed, those
-    of the layout EBNN_WORDS."""
+    before pooling and what is made of them: packed words where `packed`, else, `transposed` filters
+    at a time, 8 or 32, transposed, those of the layout EBNN_WORDS."""
 
     name: str
     layer: HiddenLayer
@@ -34,6 +35,7 @@ class Plan:
     packed: bool
     batch_words: int
     group: int
+    transposed: int = WORD_BITS
 
     @property
     def filters(self) -> int:
@@ -121,7 +123,7 @@ class Plan:
 
     @property
     def planes_words(self) -> int:
-        return self.sums.pitch * self.lanes.map_words(self.batch_words)
+        return 0 if self.sums.are_rows else self.sums.pitch * self.lanes.map_words(self.batch_words)
 
     def kept_words(self, pooled_words: int) -> int:
         """Words before pooling that are kept of each filter, for so many pooled words."""
@@ -138,7 +140,7 @@ class Plan:
         """Words that are transposed at once: of 8, 16 or 32 filters."""
         if self.packed:
             return 0
-        return next(words for words in (8, 16, 32) if words >= min(self.filters, 32))
+        return next(words for words in (8, 16, 32) if words >= min(self.filters, self.transposed))
 
     @property
     def scratch_words(self) -> int:
@@ -162,6 +164,22 @@ class Plan:
                 seen = seen | planes[best]
             bundles.append(bundle)
         return bundles
+
+
+def smallest_plan_of(name: str, layer: HiddenLayer, packed: bool) -> Plan | None:
+    """The plan with the least scratch: a pooled word at a time, nothing shared, a byte of each
+    pixel written at once; None where a window is wider than a word."""
+    lanes = lanes_of(layer)
+    if lanes is None:
+        return None
+    borders = borders_of(layer, lanes)
+    # Packed, each group of filters begins a word.
+    group = _GROUPS[-1] if packed else _SMALL_GROUP
+    sums = SharedSums(layer.weight, lanes, int(borders.any), tabulated=False)
+    plan = Plan(name, layer, lanes, sums, borders, packed, 1, group, _SMALL_TRANSPOSED)
+    if borders.any or lanes.slots > 1:
+        return plan
+    return replace(plan, sums=SharedSums(layer.weight, lanes, 0, False, plan.channel_words))
 
 
 def plan_of(name: str, layer: HiddenLayer, packed: bool, scratch_words_max: int) -> Plan | None:

@@ -27,10 +27,14 @@ def results_calls(plan: Plan, group: int, strip: int, first: str, count: int) ->
         words = plan.merge.words(len(filters)) * count
         arguments = ", ".join(["reached", *masks, "out", f"out + {words}"])
         return [f"{plan.name}_pool{group}({arguments});", f"out += {words};"]
-    merged = plus("merged", str(filters.start % WORD_BITS))
+    merged = plus("merged", str(filters.start % plan.transposed))
     calls = [f"{plan.name}_merge{count}x{len(filters)}(reached, {merged});"]
-    if filters.stop % WORD_BITS == 0 or filters.stop == plan.filters:
-        calls += _write_calls(plan, (filters.stop - 1) // WORD_BITS, strip, first, count)
+    if filters.stop % plan.transposed == 0 or filters.stop == plan.filters:
+        calls += _write_calls(plan, (filters.stop - 1) // plan.transposed, strip, first, count)
+    if filters.stop == plan.filters:
+        parts = _pixel_parts(plan)
+        for part in range(-(-plan.filters // plan.transposed), parts):
+            calls += _write_calls(plan, part, strip, first, count)
     return calls
 
 
@@ -103,41 +107,55 @@ def _merge(plan: Plan, count: int, filters: int) -> str:
 
 def _write(plan: Plan) -> str:
     block, count = plan.lanes.block, plan.transposed_words
+    part = _part(plan)
     value = "words[lane]"
     if count < WORD_BITS:
         run = f"words[lane & {count - 1}u] >> (lane & {WORD_BITS - count}u)"
         value = f"({run} & 0x{(1 << count) - 1:x}u)"
+    value = f"{value} ^ flips"
     lines = [
-        f"*out = {value} ^ flips;",
+        f"*out = {value};" if part == "uint32_t" else f"*out = ({part})({value});",
         f"lane += {block.stride * block.pool_stride}u;",
-        f"out += {-(-plan.filters // WORD_BITS)};",
+        f"out += {_pixel_parts(plan)};",
     ]
     return function(
         "A row of the map, from transposed words: their lanes from `lane` on.",
         f"{plan.name}_write",
-        ["const uint32_t *words", "uint32_t lane", "uint32_t flips", "uint32_t *out"],
+        ["const uint32_t *words", "uint32_t lane", "uint32_t flips", f"{part} *out"],
         braces(f"for (uint32_t x = 0; x < {plan.lanes.columns}u; ++x)", lines),
     )
 
 
-def _write_calls(plan: Plan, pixel_word: int, strip: int, first: str, count: int) -> list[str]:
-    """Transpose the words of up to 32 filters, and write their word of each pixel."""
+def _part(plan: Plan) -> str:
+    """C type of what is written of a pixel at once."""
+    return {WORD_BITS: "uint32_t", 8: "uint8_t"}[plan.transposed]
+
+
+def _pixel_parts(plan: Plan) -> int:
+    """Parts of a pixel, which has whole words."""
+    return -(-plan.filters // WORD_BITS) * WORD_BITS // plan.transposed
+
+
+def _write_calls(plan: Plan, part: int, strip: int, first: str, count: int) -> list[str]:
+    """Transpose the words of the filters of part `part` of a pixel, and write it to each."""
     lanes = plan.lanes
     _, height, width = lanes.out_shape
-    pixel_words = -(-plan.filters // WORD_BITS)
-    filters = range(WORD_BITS * pixel_word, min(plan.filters, WORD_BITS * (pixel_word + 1)))
+    parts = _pixel_parts(plan)
+    filters = range(plan.transposed * part, min(plan.filters, plan.transposed * (part + 1)))
+    out = "out" if _part(plan) == "uint32_t" else f"({_part(plan)} *)out"
     flips = sum(1 << bit for bit, f in enumerate(filters) if plan.layer.flip[f])
     calls = []
     if len(filters) < plan.transposed_words:
         head = f"for (uint32_t i = {len(filters)}; i < {plan.transposed_words}u; ++i)"
         calls += braces(head, ["merged[i] = 0;"])
-    calls.append(f"ebnn_transpose(merged, {plan.transposed_words}u);")
+    if filters:
+        calls.append(f"ebnn_transpose(merged, {plan.transposed_words}u);")
     for slot, lane in enumerate(lanes.slot_lanes):
         for word, shift in enumerate(plan.merge.shifts[:count]):
             row = slot * lanes.band_rows + word
-            start = (row * width + lanes.strips[strip]) * pixel_words + pixel_word
-            moved = f"{first} * {width * pixel_words}u" if first else ""
-            place = plus("out", str(start), moved)
+            start = (row * width + lanes.strips[strip]) * parts + part
+            moved = f"{first} * {width * parts}u" if first else ""
+            place = plus(out, str(start), moved)
             call = f"{plan.name}_write(merged, {lane + shift}u, 0x{flips:x}u, {place});"
             # The last band may have fewer rows than the others.
             if first and (slot + 1) * lanes.band_rows > height:

@@ -75,14 +75,21 @@ class SharedSums:
     `row_planes` of them that row's own. What belongs to a window, `extra` words for others
     included, is in what is left of its first rows, those that are new to it. `weight` int8
     (filters, channels, kernel height, kernel width); `tabulated`: False where nothing is added up.
+    Then the map's rows may be the planes, those of a channel `rows_apart` words behind another's.
     """
 
     def __init__(
-        self, weight: NDArray[np.int8], lanes: Lanes, extra: int = 0, tabulated: bool = True
+        self,
+        weight: NDArray[np.int8],
+        lanes: Lanes,
+        extra: int = 0,
+        tabulated: bool = True,
+        rows_apart: int = 0,
     ) -> None:
         filters, self._channels, self._rows, self._columns = weight.shape
         self._lanes = lanes
         self.tabulated = tabulated
+        self._rows_apart = rows_apart
         # [filter][row][tap of the row]: 1 where the weight is -1
         signs = (weight < 0).astype(int).transpose(0, 2, 1, 3)
         self._signs = signs.reshape(filters, self._rows, self._channels * self._columns)
@@ -114,9 +121,14 @@ class SharedSums:
             carries += len(adder.used)
         lows = min(1, len(self.window_adders))
         self._each = -(-(carries + lows + extra) // self._lanes.row_step)
-        self.pitch = self.row_planes + self._each
+        self.pitch = 1 if self.are_rows else self.row_planes + self._each
         self.low_plane = self.window_plane(carries) if lows else self.row_planes - 1
         self.first_extra = self.window_plane(carries + lows) if extra else 0
+
+    @property
+    def are_rows(self) -> bool:
+        """Whether the planes are the rows of the map."""
+        return self._rows_apart > 0
 
     def window_plane(self, index: int) -> int:
         """Number of the plane that is the `index`-th of a window's own."""
@@ -150,7 +162,8 @@ class SharedSums:
             for tap, sign in enumerate(signs):
                 channel, column = divmod(tap, self._columns)
                 phase, right = self._lanes.column_shift(column)
-                plane = row * self.pitch + channel * len(phases) + phases.index(phase)
+                apart = self._rows_apart or len(phases)
+                plane = row * self.pitch + channel * apart + phases.index(phase)
                 text = shifted(f"p[{plane}]", right)
                 yield Signal(f"({text})" if right else text, sign == 1)
 

@@ -41,3 +41,16 @@ def work_of(plan: Plan) -> Mapping[str, float]:
         "transposed": swapped * (plan.transposed_words.bit_length() - 1),
         "written": words * lanes.out_shape[1] * len(lanes.strips) * lanes.columns,
     }
+
+
+def small_work_of(plan: Plan) -> Mapping[str, float]:
+    """Counts for the plan with the least scratch, which are fewer: nothing is shared."""
+    lanes, counts = plan.lanes, [count for _, _, count in plan.batches]
+    operations = sum(operations_of(plan, f) for f in range(plan.filters))
+    parts = 0 if plan.packed else -(-plan.filters // plan.transposed)
+    return {
+        "rows": plan.rows_read * sum(map(lanes.map_words, counts)),
+        "operations": operations * sum(map(plan.kept_words, counts)),
+        "pooled": sum(counts) * plan.filters * lanes.block.pool,
+        "written": parts * lanes.out_shape[1] * len(lanes.strips) * lanes.columns,
+    }

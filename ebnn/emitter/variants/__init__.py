@@ -3,7 +3,7 @@
 from ebnn.emitter.program import Head, Step
 from ebnn.emitter.variants.conv_bits import CONV_BITS
 from ebnn.emitter.variants.conv_columns import CONV_COLUMNS
-from ebnn.emitter.variants.conv_dense import CONV_DENSE
+from ebnn.emitter.variants.conv_dense import CONV_DENSE, CONV_DENSE_SMALL
 from ebnn.emitter.variants.conv_int import CONV_INT
 from ebnn.emitter.variants.conv_planes import CONV_PLANES
 from ebnn.emitter.variants.conv_sliced import CONV_SLICED, CONV_TABLES
@@ -20,6 +20,7 @@ HIDDEN: tuple[Variant[HiddenLayer, Step], ...] = (
     CONV_PLANES,
     CONV_COLUMNS,
     CONV_DENSE,
+    CONV_DENSE_SMALL,
     CONV_INT,
     FC_LISTS,
     FC,

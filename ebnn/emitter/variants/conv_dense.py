@@ -1,8 +1,9 @@
-"""Convolutions of dense bits, 32 positions a word, weights compiled into C."""
+"""Convolutions of dense bits, 32 positions a word, weights compiled into C: with as much scratch as
+there is room for, or with the least."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from ebnn.emitter.c_text import array
 from ebnn.emitter.lanes.c_blocks import braces, function
 from ebnn.emitter.lanes.filters_c import filters_c, filters_call, operations_of
 from ebnn.emitter.lanes.packing import packed_layout
-from ebnn.emitter.lanes.plan import Plan, plan_of
+from ebnn.emitter.lanes.plan import Plan, plan_of, smallest_plan_of
 from ebnn.emitter.lanes.results_c import results_c, results_calls
 from ebnn.emitter.lanes.rows_c import rows_c, rows_call
 from ebnn.emitter.lanes.sums_c import sums_c, sums_call
-from ebnn.emitter.lanes.work import work_of
+from ebnn.emitter.lanes.work import small_work_of, work_of
 from ebnn.emitter.layout import words_layout
 from ebnn.emitter.program import Step
 from ebnn.emitter.variants.common import (
@@ -33,7 +34,7 @@ _OPERATIONS_MAX = 8000  # of the filters, 3 to 4 bytes each
 _BORDER_CLASSES_MAX = 256  # a word's class is a byte
 
 
-def _plan(site: Site[HiddenLayer]) -> Plan | None:
+def _largest(site: Site[HiddenLayer]) -> Plan | None:
     shape = site.layer.out_shape
     # What a fully connected layer reads is packed.
     map_bytes = int(np.prod(shape)) // 8 if site.feeds_linear else words_layout(shape).map_bytes
@@ -41,18 +42,41 @@ def _plan(site: Site[HiddenLayer]) -> Plan | None:
     return plan_of(site.name, site.layer, site.feeds_linear, words)
 
 
-def _serves(site: Site[HiddenLayer]) -> bool:
+def _smallest(site: Site[HiddenLayer]) -> Plan | None:
+    return smallest_plan_of(site.name, site.layer, site.feeds_linear)
+
+
+def _variant(
+    name: str,
+    planned: Callable[[Site[HiddenLayer]], Plan | None],
+    work: Callable[[Plan], Mapping[str, float]],
+) -> Variant[HiddenLayer, Step]:
+    """The kernel as `planned`, with counts of its `work`."""
+
+    def plan_at(site: Site[HiddenLayer]) -> Plan:
+        plan = planned(site)
+        assert plan is not None
+        return plan
+
+    return Variant(
+        name,
+        lambda site: _serves(site, planned),
+        lambda site: _call(site, plan_at(site)),
+        lambda site: work(plan_at(site)),
+        stack_bytes=_STACK_BYTES,
+    )
+
+
+def _serves(site: Site[HiddenLayer], planned: Callable[[Site[HiddenLayer]], Plan | None]) -> bool:
     if not is_conv(site) or site.layout.c_name != "EBNN_DENSE":
         return False
-    plan = _plan(site)
+    plan = planned(site)
     if plan is None or len(plan.borders.words) > _BORDER_CLASSES_MAX:
         return False
     return sum(operations_of(plan, f) for f in range(plan.filters)) <= _OPERATIONS_MAX
 
 
-def _call(site: Site[HiddenLayer]) -> Step:
-    plan = _plan(site)
-    assert plan is not None
+def _call(site: Site[HiddenLayer], plan: Plan) -> Step:
     name = plan.name
     tables: dict[str, tuple[NDArray[Any], str]] = {}
     if plan.borders.any:
@@ -64,7 +88,7 @@ def _call(site: Site[HiddenLayer]) -> Step:
     declarations = '#include "bits.h"\n\n' + "".join(
         array(f"{name}_{table}", values, what) for table, (values, what) in tables.items()
     )
-    declarations += rows_c(plan) + sums_c(plan)
+    declarations += rows_c(plan) + ("" if plan.sums.are_rows else sums_c(plan))
     declarations += "".join(filters_c(plan, group) for group in range(len(plan.groups)))
     declarations += results_c(plan) + _conv(plan)
     written = words_layout(site.layer.out_shape)
@@ -114,17 +138,14 @@ def _conv(plan: Plan) -> str:
 
 
 def _batch(plan: Plan, strip: int, first: str, count: int) -> list[str]:
-    lines = [rows_call(plan, strip, first, count), sums_call(plan, strip, first, count)]
+    lines = [rows_call(plan, strip, first, count)]
+    if not plan.sums.are_rows:
+        lines.append(sums_call(plan, strip, first, count))
     for group in range(len(plan.groups)):
         lines.append(filters_call(plan, group, count))
         lines += results_calls(plan, group, strip, first, count)
     return lines
 
 
-def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
-    plan = _plan(site)
-    assert plan is not None
-    return work_of(plan)
-
-
-CONV_DENSE = Variant("conv_dense", _serves, _call, _work, stack_bytes=_STACK_BYTES)
+CONV_DENSE = _variant("conv_dense", _largest, work_of)
+CONV_DENSE_SMALL = _variant("conv_dense_small", _smallest, small_work_of)
