@@ -28,6 +28,13 @@
 #define EBNN_FORGET() ((void)0)
 #endif
 
+/* Before a loop: it stays one, which takes fewer registers. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define EBNN_NO_UNROLL _Pragma("GCC unroll 1")
+#else
+#define EBNN_NO_UNROLL
+#endif
+
 /* Beside assembly stands the C that does the same; EBNN_PORTABLE takes the C everywhere. */
 #if defined(__GNUC__) && !defined(EBNN_PORTABLE)
 #define EBNN_ASSEMBLY 1

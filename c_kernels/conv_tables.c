@@ -44,13 +44,13 @@ EBNN_INLINE uint32_t count_block(uint32_t inputs, uint32_t first, const uint32_t
     return twos_e;
 }
 
-EBNN_NOINLINE uint32_t count_window(const ebnn_sliced_window_t *window, const uint32_t *weights,
-                                    const uint32_t *start, uint32_t *carries) {
-    ebnn_sliced_counter_t counts = {start[0], start[1], start[2], start[3]};
-    const uint32_t *pixel = window->pixel;
-    uint32_t *carry = carries;
+EBNN_NOINLINE uint32_t *count_window(const ebnn_sliced_window_t *window) {
+    ebnn_sliced_counter_t counts = {window->start[0], window->start[1], window->start[2],
+                                    window->start[3]};
+    const uint32_t *pixel = window->pixel, *weights = window->weights;
+    uint32_t *carry = window->carries;
     uint32_t before_half = window->half_words;
-    for (uint32_t rows = window->rows; rows != 0; --rows) {
+    while (pixel != window->end) {
         for (const uint32_t *const end = pixel + window->row_words; pixel != end; ++pixel) {
             *carry++ = count_block(*pixel, 0, weights, &counts);
             weights += BLOCK_WORDS;
@@ -61,13 +61,17 @@ EBNN_NOINLINE uint32_t count_window(const ebnn_sliced_window_t *window, const ui
             *carry++ = count_block(*pixel, 16, weights, &counts);
             weights += BLOCK_WORDS;
         }
+        if (pixel == window->end) {
+            break;
+        }
+        EBNN_FORGET();
         pixel += window->pixel_step;
         weights += window->weight_step;
     }
-    return ebnn_sliced_sign(carries, carry, start);
+    return carry;
 }
 
 void ebnn_conv_tables(const ebnn_conv_sliced_t *layer, const uint32_t *in, uint32_t *out,
                       uint32_t *carries) {
-    ebnn_sliced_conv(layer, in, out, carries, count_window, BLOCK_WORDS);
+    ebnn_sliced_conv(layer, in, out, carries, count_window);
 }

@@ -72,18 +72,19 @@ enum {
 typedef struct {
     ebnn_window_t window;    /* the input is in words */
     uint8_t blocks;          /* of 16 channels, the last one filled up: ceil(in.channels / 16) */
+    uint16_t pixel_weights;  /* words of weights of a position of the window: those of its blocks */
     uint8_t edge;            /* rows and columns before those that see the map alike */
     uint16_t middle_rows;    /* that see the map alike */
     uint16_t middle_columns; /* likewise */
     uint8_t column_classes;  /* of columns that see the map alike */
     const uint32_t *weights; /* [groups of 32 filters][row][column][blocks][words of a block]: bit k
                                 of a word is filter k's */
-    const uint32_t *starts;  /* [classes of rows][of columns][groups][EBNN_SLICED_PLANES] */
+    const uint32_t *starts;  /* [classes of rows][of columns][groups][EBNN_SLICED_PLANES]; where
+                                there is no filter 0, which is never reached */
     const uint32_t *flips;   /* [groups]: as above */
-    const uint32_t *lanes;   /* [groups]: 1 where there is a filter */
 } ebnn_conv_sliced_t;
 
-/* `carries`: scratch of a word for each block of each position of the window, and 3 more. */
+/* `carries`: scratch of a word for each block of each position of the window, to whole fours. */
 void ebnn_conv_sliced(const ebnn_conv_sliced_t *layer, const uint32_t *in, uint32_t *out,
                       uint32_t *carries);
 /* The same with tables of what three inputs add up to: fewer cycles, five times the flash. */

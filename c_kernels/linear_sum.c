@@ -53,25 +53,26 @@ EBNN_NOINLINE void add_values(const ebnn_linear_t *layer, const void *in, uint32
 
 void ebnn_linear_sums(const ebnn_linear_t *layer, const void *in, uint32_t output, uint32_t count,
                       int32_t *sums) {
-    const uint32_t words = layer->words;
-    const uint32_t *weights = layer->weights + output * words;
+    const uint32_t *weights = layer->weights + output * layer->words;
     for (uint32_t i = 0; i < count; ++i) {
         sums[i] = 0;
     }
     if (layer->layout == EBNN_WORDS || layer->layout == EBNN_DENSE) {
-        const uint32_t *const map = (const uint32_t *)in;
-        for (uint32_t first = 0; first < words; first += EBNN_ROW_WORDS) {
-            const uint32_t left = words - first;
+        const uint32_t *map = (const uint32_t *)in;
+        for (uint32_t left = layer->words; left != 0;) {
             const uint32_t at_once = left < EBNN_ROW_WORDS ? left : (uint32_t)EBNN_ROW_WORDS;
-            ebnn_add_rows(map + first, weights + first, at_once, (uint32_t *)sums,
-                          (uint32_t *)sums + count, words - at_once);
+            ebnn_add_rows(map, weights, at_once, (uint32_t *)sums, (uint32_t *)sums + count,
+                          layer->words - at_once);
+            map += at_once;
+            weights += at_once;
+            left -= at_once;
         }
         for (uint32_t i = 0; i < count; ++i) {
             sums[i] = (int32_t)layer->inputs - 2 * sums[i];
         }
         return;
     }
-    for (uint32_t word = 0; word < words; ++word) {
-        add_values(layer, in, 32u * word, weights + word, count, sums);
+    for (uint32_t first = 0; first < layer->inputs; first += 32u) {
+        add_values(layer, in, first, weights++, count, sums);
     }
 }

@@ -14,25 +14,30 @@ typedef struct {
     uint32_t ones, twos, fours, eights;
 } ebnn_sliced_counter_t;
 
-/* The part of a window that lies in the map. */
+/* The part of a window that lies in the map, and what it is counted with. */
 typedef struct {
-    const uint32_t *pixel; /* the first one */
-    uint32_t rows, row_words;
-    uint32_t pixel_step;  /* words from the end of a row to the next one's first pixel */
-    uint32_t weight_step; /* likewise of weights */
-    uint32_t half_words;  /* one word in so many has only its lower half; 0: none */
+    const uint32_t *pixel, *end; /* the first one, and where the last row ends */
+    uint32_t row_words;
+    uint32_t pixel_step;     /* words from the end of a row to the next one's first pixel */
+    uint32_t weight_step;    /* likewise of weights */
+    uint32_t half_words;     /* one word in so many has only its lower half; 0: none */
+    const uint32_t *weights; /* of the first pixel */
+    const uint32_t *start;   /* [EBNN_SLICED_PLANES] */
+    uint32_t *carries;
 } ebnn_sliced_window_t;
 
-/* Counts one window and returns the filters that are reached. */
-typedef uint32_t ebnn_sliced_count_t(const ebnn_sliced_window_t *window, const uint32_t *weights,
-                                     const uint32_t *start, uint32_t *carries);
+/* Counts one window; returns where its carries end. */
+typedef uint32_t *ebnn_sliced_count_t(const ebnn_sliced_window_t *window);
 
 /* Add the carries, each worth 16, to the planes from bit 4 on, and return the last one: where the
- * count is negative. There is room for 3 more carries. */
+ * count is negative. There is room for as many as make them up to a multiple of 4. */
 EBNN_NOINLINE uint32_t ebnn_sliced_sign(uint32_t *carry, uint32_t *end, const uint32_t *start) {
+    for (uint32_t spare = (uint32_t)(carry - end) & 3u; spare != 0; --spare) {
+        *end++ = 0;
+        EBNN_FORGET(); /* else this becomes a call of memset */
+    }
     uint32_t bit4 = start[4], bit5 = start[5], bit6 = start[6], bit7 = start[7], bit8 = start[8];
     uint32_t bit9 = start[9], bit10 = start[10], bit11 = start[11];
-    end[0] = end[1] = end[2] = 0;
     for (; carry < end; carry += 4) {
         uint32_t x1 = carry[0], y1 = carry[1], x2 = carry[2], y2 = carry[3];
         EBNN_ADD_FOUR(bit4, x1, y1, x2, y2);
@@ -56,61 +61,65 @@ EBNN_INLINE void ebnn_clip(int32_t first, int32_t kernel, int32_t size, uint32_t
     *inside = end > start ? (uint32_t)(end - start) : 0u;
 }
 
-/* One position of the convolution, row `y` and column `x`, for all filters: or it into `out`. */
-EBNN_INLINE void ebnn_sliced_position(const ebnn_conv_sliced_t *layer, const uint32_t *in,
-                                      uint32_t y, uint32_t x, uint32_t *out, uint32_t *carries,
-                                      ebnn_sliced_count_t *count, uint32_t block_words) {
+/* The window of row `y` and column `x` of the convolution, for the first filters. By itself, as
+ * what it takes of the stack is then given back before the window is counted. */
+EBNN_NOINLINE void ebnn_sliced_place(const ebnn_conv_sliced_t *layer, const uint32_t *in,
+                                     uint32_t y, uint32_t x, ebnn_sliced_window_t *window) {
     const ebnn_window_t *w = &layer->window;
     const uint32_t groups = ((uint32_t)w->out.channels + 31u) / 32u;
     const uint32_t words = ((uint32_t)w->in.channels + 31u) / 32u;
     const int32_t top = (int32_t)(y * w->stride) - w->padding;
     const int32_t left = (int32_t)(x * w->stride) - w->padding;
-    uint32_t above, before, columns;
-    ebnn_sliced_window_t window;
-    ebnn_clip(top, w->kernel_height, w->in.height, &above, &window.rows);
+    uint32_t above, before, rows, columns;
+    ebnn_clip(top, w->kernel_height, w->in.height, &above, &rows);
     ebnn_clip(left, w->kernel_width, w->in.width, &before, &columns);
-    const uint32_t pixel_weights = layer->blocks * block_words;
-    window.pixel = in;
-    if (window.rows != 0 && columns != 0) {
+    window->pixel = window->end = in;
+    window->row_words = columns * words;
+    window->pixel_step = (w->in.width - columns) * words;
+    if (rows != 0 && columns != 0) {
         const int32_t row = top + (int32_t)above, column = left + (int32_t)before;
-        window.pixel += (uint32_t)(row * w->in.width + column) * words;
+        window->pixel += (uint32_t)(row * w->in.width + column) * words;
+        window->end = window->pixel + rows * w->in.width * words - window->pixel_step;
     }
-    window.row_words = columns * words;
-    window.pixel_step = (w->in.width - columns) * words;
-    window.weight_step = (w->kernel_width - columns) * pixel_weights;
-    window.half_words = layer->blocks & 1u ? words : 0u;
-    const uint32_t *weights = layer->weights + (above * w->kernel_width + before) * pixel_weights;
+    window->weight_step = (w->kernel_width - columns) * layer->pixel_weights;
+    window->half_words = layer->blocks & 1u ? words : 0u;
+    window->weights = layer->weights + (above * w->kernel_width + before) * layer->pixel_weights;
     const uint32_t kind =
         ebnn_edge_class(y, layer->edge, layer->middle_rows) * layer->column_classes +
         ebnn_edge_class(x, layer->edge, layer->middle_columns);
-    const uint32_t *start = layer->starts + kind * groups * EBNN_SLICED_PLANES;
-    for (uint32_t group = 0; group < groups; ++group) {
-        out[group] |= count(&window, weights, start, carries);
-        weights += (uint32_t)w->kernel_height * w->kernel_width * pixel_weights;
-        start += EBNN_SLICED_PLANES;
-    }
+    window->start = layer->starts + kind * groups * EBNN_SLICED_PLANES;
 }
 
 /* All of a convolution with pooling. */
 EBNN_INLINE void ebnn_sliced_conv(const ebnn_conv_sliced_t *layer, const uint32_t *in,
-                                  uint32_t *out, uint32_t *carries, ebnn_sliced_count_t *count,
-                                  uint32_t block_words) {
+                                  uint32_t *out, uint32_t *carries, ebnn_sliced_count_t *count) {
     const ebnn_window_t *w = &layer->window;
     const uint32_t groups = ((uint32_t)w->out.channels + 31u) / 32u;
+    ebnn_sliced_window_t window;
+    window.carries = carries;
     for (uint32_t row = 0; row < w->out.height; ++row) {
         for (uint32_t column = 0; column < w->out.width; ++column, out += groups) {
             for (uint32_t group = 0; group < groups; ++group) {
                 out[group] = 0;
+                EBNN_FORGET(); /* else this becomes calls and pairs, which take stack */
             }
             for (uint32_t py = 0; py < w->pool; ++py) {
                 for (uint32_t px = 0; px < w->pool; ++px) {
-                    ebnn_sliced_position(layer, in, row * w->pool_stride + py,
-                                         column * w->pool_stride + px, out, carries, count,
-                                         block_words);
+                    ebnn_sliced_place(layer, in, row * w->pool_stride + py,
+                                      column * w->pool_stride + px, &window);
+                    for (uint32_t group = 0; group < groups; ++group) {
+                        uint32_t *const end = count(&window);
+                        out[group] |= ebnn_sliced_sign(window.carries, end, window.start);
+                        EBNN_FORGET();
+                        window.weights +=
+                            (uint32_t)w->kernel_height * w->kernel_width * layer->pixel_weights;
+                        window.start += EBNN_SLICED_PLANES;
+                    }
                 }
             }
             for (uint32_t group = 0; group < groups; ++group) {
-                out[group] = (out[group] ^ layer->flips[group]) & layer->lanes[group];
+                out[group] ^= layer->flips[group];
+                EBNN_FORGET();
             }
         }
     }

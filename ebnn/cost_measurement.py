@@ -22,12 +22,14 @@ from ebnn.benchmarks import random_network
 from ebnn.emitter.cost_table import COSTS_FILE, FIXED, MEASURED_CORES
 from ebnn.emitter.goal import Goal
 from ebnn.emitter.layout import input_layout, words_layout
+from ebnn.emitter.program import Program
 from ebnn.emitter.variants import HEADS, HIDDEN, NAMES
 from ebnn.emitter.variants.site import Site
-from ebnn.emulation import EmulatedModel, Firmware
+from ebnn.emulation import INPUT_SYMBOL, REGION, EmulatedModel, Firmware
 from ebnn.files import write_whole
 from ebnn.firmware import build_model
 from ebnn.inputs import encode_input, samples_of
+from ebnn.sim import Machine
 from ebnn.sim.board import generic_board
 from ebnn.sim.core import MODEL_VERSION
 from ebnn.sim.errors import UserError
@@ -37,6 +39,8 @@ MEASUREMENTS = 20  # blocks for each variant and core
 _SEED = 5
 _PRODUCTS_MAX = 3_000_000  # of one block: the simulator's time
 _DRAWS_MAX = 4000
+_PAINTED_BYTES = 4080
+_CALLER_BYTES = 24  # that ebnn_infer takes in networks of several blocks
 _HEADER = """\
 # What the fast kernels cost: cycles at zero wait states and bytes of code, built with -O3.
 # Written by `ebnn costs --update` from measurements in the simulator; not to be edited.
@@ -62,6 +66,7 @@ class Measurement:
     cycles: int
     shared_bytes: int  # of its kernel's file
     own_bytes: int  # of its constants and code in the model's file, beyond its parameters
+    stack_bytes: int  # from reset on, but for arrays whose length depends on the block
 
 
 def measure(
@@ -139,7 +144,37 @@ def run_trial(trial: Trial, variant: str, core: str, folder: Path) -> Measuremen
         cycles=model.machine.region_runs(region)[before].cycles,
         shared_bytes=sum(_section_bytes(objects, file.stem, r"\.text.*") for file in files),
         own_bytes=max(0, own - candidate.call.parameter_bytes),
+        stack_bytes=_stack_bytes(model.machine, program, trial.index) - candidate.more_stack_bytes,
     )
+
+
+def _stack_bytes(machine: Machine, program: Program, index: int) -> int:
+    """The most that the stack has in it, from reset on, while block `index` is computed: its kernel
+    is called alone, with what is below painted."""
+    call, plan = program.calls[index], program.plan
+    kernel = machine.symbol(call.region).address
+    arena = machine.symbol("static_arena").address if plan.arena_bytes else 0
+    places = {"input": machine.symbol(INPUT_SYMBOL).address, "output": 0, "scratch": 0}
+    if index:
+        places["input"] = arena + plan.map_offsets[index - 1]
+    if index < len(program.steps):
+        places["output"] = arena + plan.map_offsets[index]
+        places["scratch"] = arena + plan.scratch_offsets[index]
+    ((_, listed),) = re.findall(r"(\w+)\((.*)\)", call.call.format(**places))
+    arguments = [
+        machine.symbol(text[1:]).address if text[0] == "&" else 0 if text == "scores" else int(text)
+        for text in listed.split(", ")
+    ]
+    sp = machine.register("sp")
+    paint = bytes(range(1, 256)) * (_PAINTED_BYTES // 255)
+    machine.write(sp - len(paint), paint)
+    machine.call(kernel, *arguments)
+    left = machine.read(sp - len(paint), len(paint))
+    taken = len(paint) - next(at for at, byte in enumerate(left) if byte != paint[at])
+    calls = machine.deepest_stack.frames.function(machine.symbol(REGION).address).calls
+    is_jump = any(each.is_tail for each in calls if each.target == kernel & ~1)
+    caller = 0 if is_jump else _CALLER_BYTES
+    return machine.stack_top - sp + caller + -(-taken // 8) * 8
 
 
 def _section_bytes(objects: Path, stem: str, sections: str) -> int:
@@ -232,6 +267,7 @@ def _fitted(measurements: Sequence[Measurement]) -> dict[str, Any]:
         "code_bytes": {
             name: round(value + (shared if name == FIXED else 0), 2) for name, value in code.items()
         },
+        "stack_bytes": max(m.stack_bytes for m in measurements),
         "mean_error_percent": round(float(np.mean(errors)), 2),
         "worst_error_percent": round(float(np.max(errors)), 2),
         "measurements": len(measurements),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_networks import random_checkpoint
+from random_networks import random_checkpoint, random_samples
 
 from ebnn.architecture import InputSpec, parse
 from ebnn.benchmarks import DEMO_ARCHITECTURE, random_network
@@ -15,7 +15,7 @@ from ebnn.emitter import arena_bytes, emit
 from ebnn.emitter.chooser import NothingFits
 from ebnn.emitter.cost_table import MEASURED_CORES, cost_of, predicted
 from ebnn.emitter.fast import fast_program
-from ebnn.emitter.goal import STACK_BYTES, Goal
+from ebnn.emitter.goal import Goal
 from ebnn.emitter.program import Program
 from ebnn.emitter.variants import NAMES
 from ebnn.emulation import EmulatedModel, Firmware
@@ -61,14 +61,19 @@ def test_the_smallest_choice_near_the_fewest_cycles_is_taken_and_the_others_name
 
 
 def test_each_objective_gets_the_least_of_what_it_asks_for() -> None:
+    spec = InputSpec(1, 28, 28, "bits")
+    model = lower(random_checkpoint(parse("conv3x3-16 pool2, conv3x3-32 pool2, fc-10", spec), 1))
     by_goal = {
-        objective: fast_program(network(), Goal(objective=objective))
+        objective: fast_program(model, Goal(objective=objective))
         for objective in ("cycles", "flash", "ram")
     }
     assert min(by_goal, key=lambda goal: cycles(by_goal[goal])) == "cycles"
     assert min(by_goal, key=lambda goal: by_goal[goal].predicted_flash_bytes) == "flash"
-    arenas = {objective: program.plan.arena_bytes for objective, program in by_goal.items()}
-    assert arenas["ram"] == min(arenas.values()) < arenas["cycles"]
+    ram_bytes = {
+        objective: program.plan.arena_bytes + expected_stack_bytes(program)
+        for objective, program in by_goal.items()
+    }
+    assert ram_bytes["ram"] == min(ram_bytes.values()) < ram_bytes["cycles"]
     assert cycles(by_goal["flash"]) > cycles(by_goal["cycles"])
 
 
@@ -86,6 +91,15 @@ def test_flash_that_is_short_costs_cycles_and_too_little_is_refused() -> None:
         fast_program(network(), Goal(flash_bytes=least - 1))
 
 
+def expected_stack_bytes(program: Program) -> int:
+    return max(decision.chosen.stack_bytes for decision in program.decisions)
+
+
+def expected_paper_bytes(model: LoweredNetwork, program: Program) -> int:
+    given = input_bytes(model.architecture.input) + expected_stack_bytes(program)
+    return program.parameter_bytes + arena_bytes(model, program) + given
+
+
 def test_the_papers_figure_can_be_bounded_and_too_little_is_refused() -> None:
     model = network()
     fastest, smallest = (
@@ -93,8 +107,7 @@ def test_the_papers_figure_can_be_bounded_and_too_little_is_refused() -> None:
     )
 
     def paper_bytes(program: Program) -> int:
-        given = input_bytes(model.architecture.input) + STACK_BYTES
-        return program.parameter_bytes + arena_bytes(model, program) + given
+        return expected_paper_bytes(model, program)
 
     bound = paper_bytes(smallest)
     assert paper_bytes(fastest) > bound
@@ -103,6 +116,35 @@ def test_the_papers_figure_can_be_bounded_and_too_little_is_refused() -> None:
     assert cycles(fastest) < cycles(bounded) <= cycles(smallest)
     with pytest.raises(NothingFits, match="parameters and temporaries take at least"):
         fast_program(model, Goal(paper_bytes=bound // 2))
+
+
+@pytest.mark.parametrize("board_name", ["generic-m4f", "generic-m0plus"])
+@pytest.mark.parametrize(
+    ("text", "kind", "objective"),
+    [
+        ("conv3x3-32 pool2, conv3x3-32 pool2, conv3x3-32, fc-10", "bits", "ram"),
+        ("conv3x3-16 pool2, conv3x3-48 pool2, conv3x3-40, fc-10", "bits", "cycles"),
+        ("conv3x3-16 pad1 pool2, conv3x3-48 pool2, fc-64, fc-10", "uint8", "cycles"),
+        ("conv5x5-8 stride2, conv3x3-16 pool2, fc-12", "uint8", "flash"),
+        ("fc-40, fc-10", "float", "cycles"),
+        ("fc-10", "uint8", "cycles"),
+    ],
+)
+def test_no_more_stack_is_taken_than_expected(
+    text: str, kind: str, objective: str, board_name: str, tmp_path: Path
+) -> None:
+    """And so what a bound on the paper's figure counts is what `ebnn verify` measures, or more."""
+    board = load_board(board_name)
+    model = lower(random_checkpoint(parse(text, InputSpec(1, 20, 20, kind)), 1))
+    goal = Goal(board.core, objective)
+    program = build_model(model, board, tmp_path / "model.elf", tmp_path / "c", goal=goal)
+    emulated = EmulatedModel(Firmware(tmp_path / "model.elf", board, None))
+    (sample,) = encode_input(
+        random_samples(model.architecture.input, 1, seed=1), model.architecture.input
+    )
+    emulated.infer(sample, emulated.machine.symbol("ebnn_scores").address)
+    taken_bytes = emulated.machine.record().to_dict()["memory"]["stack"]
+    assert 0.5 * expected_stack_bytes(program) < taken_bytes <= expected_stack_bytes(program)
 
 
 @pytest.mark.parametrize("text", ["conv3x3-48 pool2, conv3x3-64 pool2, conv3x3-96, fc-10", "fc-10"])
@@ -137,6 +179,15 @@ def test_what_the_table_predicts_is_what_a_new_block_takes(name: str, tmp_path: 
         assert cost is not None
         error = 100 * abs(predicted(cost.cycles, measured.work) / measured.cycles - 1)
         assert error < 3 * max(cost.worst_error_percent, 5), trial
+        assert measured.stack_bytes <= cost.stack_bytes, trial
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_new_block_takes_no_more_stack_with_8_registers(name: str, tmp_path: Path) -> None:
+    (trial,) = trials_of(name, 1, seed=78)
+    cost = cost_of(name, "cortex-m0plus")
+    assert cost is not None
+    assert run_trial(trial, name, "cortex-m0plus", tmp_path).stack_bytes <= cost.stack_bytes
 
 
 def test_the_fit_finds_the_costs_that_made_the_figures() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from random_networks import conv_pools
 
 from ebnn.architecture import ConvPool
-from ebnn.emitter.variants.common import lead_bytes
+from ebnn.emitter.variants.common import lead_bytes, pixel_lead_bytes
 from ebnn.lowered import HiddenLayer
 from ebnn.memory_plan import StepMemory, plan_memory
 
@@ -119,3 +121,26 @@ def test_rows_are_never_written_over_rows_still_to_be_read(
             bottom = top + (block.pool - 1) * block.stride + block.kernel_height
             for needed in range(max(0, top), min(height, bottom)):
                 assert written_to <= needed * in_row
+
+
+@given(layer=convolutions())
+def test_pixels_are_never_written_over_pixels_still_to_be_read(layer: HiddenLayer) -> None:
+    block = layer.block
+    assert isinstance(block, ConvPool)
+    (channels, height, width), (filters, out_height, out_width) = layer.in_shape, layer.out_shape
+    in_pixel, out_pixel = 4 * -(-channels // 32), 4 * -(-filters // 32)
+    lead = pixel_lead_bytes(layer, in_pixel, out_pixel)
+    reads = []  # the first byte that each pixel's windows read
+    for row, column in itertools.product(range(out_height), range(out_width)):
+        tops, lefts = (
+            at * block.pool_stride * block.stride - block.padding for at in (row, column)
+        )
+        reach = (block.pool - 1) * block.stride
+        inside = [
+            (y * width + x) * in_pixel
+            for y in range(max(0, tops), min(height, tops + reach + block.kernel_height))
+            for x in range(max(0, lefts), min(width, lefts + reach + block.kernel_width))
+        ]
+        reads.append(min(inside, default=height * width * in_pixel))
+    for index in range(len(reads)):
+        assert (index + 1) * out_pixel - lead <= min(reads[index:])

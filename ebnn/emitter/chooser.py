@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ebnn.architecture import Linear
 from ebnn.emitter.cost_table import FIXED, UNMEASURED, cost_of, predicted
 from ebnn.emitter.floats import reference_program
-from ebnn.emitter.goal import RAM_ABOVE_REFERENCE_BYTES, STACK_BYTES, Goal
+from ebnn.emitter.goal import RAM_ABOVE_REFERENCE_BYTES, REFERENCE_STACK_BYTES, Goal
 from ebnn.emitter.layout import Layout, input_layout
 from ebnn.emitter.model import quantized_bytes
 from ebnn.emitter.program import AnyCandidate, Call, Candidate, Decision, Head, Step, flash_bytes
@@ -52,12 +52,27 @@ class _Choice:
         return plan_memory(steps).arena_bytes
 
     @property
+    def stack_bytes(self) -> int:
+        return max((candidate.stack_bytes for candidate in self.taken), default=0)
+
+    @property
+    def ram_bytes(self) -> int:
+        """Arena and stack."""
+        return self.arena_bytes + self.stack_bytes
+
+    @property
     def parameter_bytes(self) -> int:
         return sum(candidate.call.parameter_bytes for candidate in self.taken)
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        return self.cycles, self.flash_bytes, self.arena_bytes, self.parameter_bytes
+    def sizes(self) -> tuple[int, ...]:
+        return (
+            self.cycles,
+            self.flash_bytes,
+            self.arena_bytes,
+            self.parameter_bytes,
+            self.stack_bytes,
+        )
 
 
 def choose(network: LoweredNetwork, goal: Goal) -> tuple[Decision, ...]:
@@ -106,6 +121,7 @@ def _candidates(
     measured = [variant for variant in serving if cost_of(variant.name, goal.core)]
     for variant in wanted or measured or serving:
         cost = cost_of(variant.name, goal.core) or UNMEASURED
+        more_stack_bytes = variant.more_stack_bytes(site)
         call, work, code = variant.call(site), variant.work(site), variant.code(site)
         fixed = round(cost.code_bytes[FIXED])
         own = round(predicted(cost.code_bytes, code)) - fixed
@@ -118,7 +134,8 @@ def _candidates(
             cycles=round(predicted(cost.cycles, work)),
             shared_bytes=fixed if has_file else 0,
             own_bytes=own if has_file else own + fixed,
-            stack_bytes=variant.stack_bytes,
+            stack_bytes=cost.stack_bytes + more_stack_bytes,
+            more_stack_bytes=more_stack_bytes,
         )
 
 
@@ -131,15 +148,15 @@ def _with(
 
 
 def _best(pairs: list[tuple[_Choice, Layout]]) -> list[tuple[_Choice, Layout]]:
-    """Those that no other one beats in cycles, flash, arena and parameters alike; where these are
-    many, the best in each."""
+    """Those that no other one beats in cycles, flash, arena, parameters and stack alike; where
+    these are many, the best in each."""
     sized = sorted(((pair[0].sizes, at) for at, pair in enumerate(pairs)))
     kept: list[tuple[tuple[int, ...], int]] = []
     for sizes, at in sized:
         if not any(all(a <= b for a, b in zip(other, sizes, strict=True)) for other, _ in kept):
             kept.append((sizes, at))
     followed = set()
-    for which in range(4):
+    for which in range(len(sized[0][0])):
         kept.sort(key=lambda one: (one[0][which], one[0]))
         followed |= {at for _, at in kept[:_KEPT]}
     return [pairs[at] for at in sorted(followed)]
@@ -147,7 +164,7 @@ def _best(pairs: list[tuple[_Choice, Layout]]) -> list[tuple[_Choice, Layout]]:
 
 def _within(choices: list[_Choice], network: LoweredNetwork, goal: Goal) -> list[_Choice]:
     """Choices that keep the goal's bounds, and RAM's where that can be."""
-    given = input_bytes(network.architecture.input) + quantized_bytes(network) + STACK_BYTES
+    given = input_bytes(network.architecture.input) + quantized_bytes(network)
     if goal.flash_bytes is not None:
         choices = _bounded(
             choices,
@@ -159,18 +176,14 @@ def _within(choices: list[_Choice], network: LoweredNetwork, goal: Goal) -> list
     if goal.paper_bytes is not None:
         choices = _bounded(
             choices,
-            lambda choice: choice.parameter_bytes + choice.arena_bytes + given,
+            lambda choice: choice.parameter_bytes + choice.ram_bytes + given,
             goal.paper_bytes,
             "parameters and temporaries take at least {:,} bytes, more than {:,}",
         )
-    reference_bytes = reference_program(network).plan.arena_bytes
-
-    def above(choice: _Choice) -> int:
-        stack_bytes = max(candidate.stack_bytes for candidate in choice.taken)
-        return choice.arena_bytes + stack_bytes - reference_bytes
-
-    most = max(RAM_ABOVE_REFERENCE_BYTES, min(map(above, choices)))
-    return [choice for choice in choices if above(choice) <= most]
+    reference_bytes = reference_program(network).plan.arena_bytes + REFERENCE_STACK_BYTES
+    least = min(choice.ram_bytes for choice in choices)
+    most = max(reference_bytes + RAM_ABOVE_REFERENCE_BYTES, least)
+    return [choice for choice in choices if choice.ram_bytes <= most]
 
 
 def _bounded(
@@ -193,7 +206,7 @@ def _cheapest(choices: list[_Choice], goal: Goal) -> _Choice:
         return min(near, key=lambda choice: (choice.flash_bytes, choice.cycles))
     order = {
         "flash": lambda choice: (choice.flash_bytes, choice.cycles, choice.arena_bytes),
-        "ram": lambda choice: (choice.arena_bytes, choice.cycles, choice.flash_bytes),
+        "ram": lambda choice: (choice.ram_bytes, choice.cycles, choice.flash_bytes),
     }[goal.objective]
     return min(choices, key=order)
 

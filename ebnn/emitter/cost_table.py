@@ -32,10 +32,11 @@ MEASURED_CORES = tuple(dict.fromkeys(_MEASURED_CORES.values()))
 @dataclass(frozen=True)
 class Cost:
     """Of one variant on one core: cycles and bytes of code for each unit of work, and how far from
-    the measurements they are, in percent."""
+    the measurements they are, in percent; and the most stack that was taken, from reset on."""
 
     cycles: Mapping[str, float]
     code_bytes: Mapping[str, float]
+    stack_bytes: int
     mean_error_percent: float
     worst_error_percent: float
     measurements: int
@@ -50,13 +51,14 @@ def cost_of(variant: str, core: str) -> Cost | None:
     return Cost(
         facts["cycles"],
         facts["code_bytes"],
+        facts["stack_bytes"],
         facts["mean_error_percent"],
         facts["worst_error_percent"],
         facts["measurements"],
     )
 
 
-UNMEASURED = Cost({FIXED: 0.0}, {FIXED: 0.0}, 0.0, 0.0, 0)
+UNMEASURED = Cost({FIXED: 0.0}, {FIXED: 0.0}, 0, 0.0, 0.0, 0)
 
 
 def predicted(costs: Mapping[str, float], counts: Mapping[str, float]) -> float:

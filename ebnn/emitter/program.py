@@ -57,7 +57,8 @@ Call = TypeVar("Call", Step, Head)
 class Candidate(Generic[Call]):
     """A variant for one block, and what it is expected to take, from its counts of `work` and
     `code`. `shared_bytes` of code are in a kernel's file, and there once however many blocks use
-    it; `own_bytes` are the block's. `stack_bytes` as in the variant."""
+    it; `own_bytes` are the block's. `stack_bytes` are all of the stack's, from reset on, while the
+    block is computed; `more_stack_bytes` of them as in the variant."""
 
     variant: str
     call: Call
@@ -67,6 +68,7 @@ class Candidate(Generic[Call]):
     shared_bytes: int
     own_bytes: int
     stack_bytes: int
+    more_stack_bytes: int
 
     @property
     def flash_bytes(self) -> int:

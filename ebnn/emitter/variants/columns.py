@@ -12,7 +12,7 @@ from ebnn.emitter.variants.common import conv_of, scratch_limit_bytes
 from ebnn.emitter.variants.site import Site
 from ebnn.lowered import HiddenLayer
 
-STACK_BYTES = 160  # as in `Variant`
+_STACK_BYTES = 160  # about what its frames take more than those of the reference lowering
 _CHUNK_TAPS_MAX = 5  # a table has 2^(taps - 1) sums
 _HELD_MAX = 8  # of the 13 registers of a Cortex-M3 or M4
 _DENSE_FILTERS_MAX = 16  # above, a pixel takes a word anyway
@@ -251,7 +251,7 @@ def _lanes_and_scale(distance: int, stride: int) -> tuple[int, int]:
 
 
 def _has_scratch(columns: Columns) -> bool:
-    limit = scratch_limit_bytes(4 * columns.map_words, columns.out_shape, STACK_BYTES)
+    limit = scratch_limit_bytes(4 * columns.map_words, columns.out_shape, _STACK_BYTES)
     return 4 * columns.scratch_words <= limit
 
 

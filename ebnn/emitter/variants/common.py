@@ -82,3 +82,21 @@ def lead_bytes(layer: HiddenLayer, rows_at_once: int = 1, is_read_first: bool = 
         needed_row = max(0, reading * step - block.padding)
         lead = max(lead, end * out_row_bytes - needed_row * in_row_bytes)
     return lead
+
+
+def pixel_lead_bytes(layer: HiddenLayer, in_pixel_bytes: int, out_pixel_bytes: int) -> int:
+    """The same for a kernel that writes a pixel before it reads what that depends on, but not
+    earlier than it has read what the pixels before depend on; maps [row][column] of such pixels.
+    """
+    block = conv_of(layer)
+    width = layer.in_shape[2]
+    _, out_height, out_width = layer.out_shape
+    step = block.pool_stride * block.stride
+    first_read = np.maximum(0, np.arange(max(out_height, out_width) + 1) * step - block.padding)
+    rows, columns = np.indices((out_height, out_width))
+    # The next row may begin to the left of a window that is in the same of the map's rows.
+    is_last = rows == out_height - 1
+    of_next_row = np.where(is_last, np.iinfo(np.intp).max, first_read[rows + 1] * width)
+    read = np.minimum(first_read[rows] * width + first_read[columns], of_next_row)
+    written = rows * out_width + columns + 1
+    return max(0, int((written * out_pixel_bytes - read * in_pixel_bytes).max()))

@@ -12,8 +12,8 @@ from ebnn.emitter.program import Step
 from ebnn.emitter.variants.common import (
     conv_of,
     is_conv,
-    lead_bytes,
     pack_flips,
+    pixel_lead_bytes,
     total_bytes,
 )
 from ebnn.emitter.variants.site import Site, Variant
@@ -73,8 +73,17 @@ def _call(site: Site[HiddenLayer]) -> Step:
         parameter_bytes=total_bytes(weights, threshold, flips),
         block=site.index,
         layout=written,
-        lead_bytes=lead_bytes(layer) if site.layout.c_name == "EBNN_WORDS" else None,
+        lead_bytes=_lead_bytes(site),
     )
+
+
+def _lead_bytes(site: Site[HiddenLayer]) -> int | None:
+    if site.layout.c_name != "EBNN_WORDS":
+        return None
+    in_words, out_words = (
+        -(-shape[0] // 32) for shape in (site.layer.in_shape, site.layer.out_shape)
+    )
+    return pixel_lead_bytes(site.layer, 4 * in_words, 4 * out_words)
 
 
 def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:

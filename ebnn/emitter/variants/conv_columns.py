@@ -9,7 +9,7 @@ from ebnn.emitter.program import Step
 from ebnn.emitter.variants.column_code import column_code
 from ebnn.emitter.variants.column_filters import filters_of, runs_of
 from ebnn.emitter.variants.column_pool import shares
-from ebnn.emitter.variants.columns import STACK_BYTES, columns_of
+from ebnn.emitter.variants.columns import columns_of
 from ebnn.emitter.variants.common import compiled_bytes, is_conv
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
@@ -67,4 +67,4 @@ def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
     }
 
 
-CONV_COLUMNS = Variant("conv_columns", _serves, _call, _work, stack_bytes=STACK_BYTES)
+CONV_COLUMNS = Variant("conv_columns", _serves, _call, _work)

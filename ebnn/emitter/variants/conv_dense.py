@@ -29,7 +29,8 @@ from ebnn.emitter.variants.common import (
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
 
-_STACK_BYTES = 112
+_STACK_BYTES = 112  # about what its frames take more than those of the reference lowering
+_READS = 27  # planes that a filter reads without taking more stack for each
 _OPERATIONS_MAX = 8000  # of the filters, 3 to 4 bytes each
 _BORDER_CLASSES_MAX = 256  # a word's class is a byte
 
@@ -63,8 +64,13 @@ def _variant(
         lambda site: _serves(site, planned),
         lambda site: _call(site, plan_at(site)),
         lambda site: work(plan_at(site)),
-        stack_bytes=_STACK_BYTES,
+        more_stack_bytes=lambda site: _more_stack_bytes(plan_at(site)),
     )
+
+
+def _more_stack_bytes(plan: Plan) -> int:
+    reads = max(plan.sums.reads(filter_) for filter_ in range(plan.filters))
+    return 4 * max(0, reads - _READS)
 
 
 def _serves(site: Site[HiddenLayer], planned: Callable[[Site[HiddenLayer]], Plan | None]) -> bool:

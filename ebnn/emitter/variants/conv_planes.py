@@ -135,4 +135,4 @@ def _lead_bytes(lanes: Lanes, layer: HiddenLayer) -> int:
     return lead
 
 
-CONV_PLANES = Variant("conv_planes", _serves, _call, _work, stack_bytes=256)
+CONV_PLANES = Variant("conv_planes", _serves, _call, _work)

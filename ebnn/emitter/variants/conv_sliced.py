@@ -11,11 +11,10 @@ from ebnn.architecture import ConvPool, fan_in
 from ebnn.emitter.c_text import array, struct, window
 from ebnn.emitter.layout import words_layout
 from ebnn.emitter.program import Step
-from ebnn.emitter.variants.common import conv_of, is_conv, lead_bytes, pack_flips, total_bytes
+from ebnn.emitter.variants.common import conv_of, is_conv, pack_flips, pixel_lead_bytes, total_bytes
 from ebnn.emitter.variants.edges import edge_fields, edges_of, outside_of
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
-from ebnn.packing import pack_rows
 
 _PLANES = 12  # EBNN_SLICED_PLANES: counts lie in -products - 1 .. products
 _PRODUCTS_MAX = (1 << (_PLANES - 1)) - 2
@@ -52,23 +51,22 @@ def _call(kernel: str, weights_of: Callable[[NDArray[np.bool_]], _Words]) -> Cal
         by_block = positive.reshape(groups, 32, blocks, _BLOCK_INPUTS, *kernel_shape)
         weights = weights_of(by_block.transpose(0, 4, 5, 2, 3, 1)).reshape(groups, -1)
         starts, flips = _starts(layer), pack_flips(layer)
-        lanes = pack_rows(np.ones((1, filters), dtype=np.int8)).ravel()
+        taps = block.kernel_height * block.kernel_width
         declarations = (
             array(f"{name}_weights", weights, "weights: groups of 32 filters, then the inputs")
             + array(f"{name}_starts", starts, "starts: classes of positions, groups, planes")
             + array(f"{name}_flips", flips, "1 where the sign falls")
-            + array(f"{name}_lanes", lanes, "1 where there is a filter")
             + struct(
                 "ebnn_conv_sliced_t",
                 name,
                 {
                     "window": window(block, layer.in_shape, layer.out_shape),
                     "blocks": blocks,
+                    "pixel_weights": weights.shape[1] // taps,
                     **edge_fields(edges),
                     "weights": f"{name}_weights",
                     "starts": f"{name}_starts",
                     "flips": f"{name}_flips",
-                    "lanes": f"{name}_lanes",
                 },
             )
         )
@@ -80,11 +78,11 @@ def _call(kernel: str, weights_of: Callable[[NDArray[np.bool_]], _Words]) -> Cal
             output_bytes=written.map_bytes,
             kernels=(f"{kernel}.c", "sliced.h", "counters.h"),
             region=f"ebnn_{kernel}",
-            scratch_bytes=4 * (block.kernel_height * block.kernel_width * blocks + 3),
-            parameter_bytes=total_bytes(weights, starts, flips, lanes),
+            scratch_bytes=4 * (-(-taps * blocks // 4) * 4),
+            parameter_bytes=total_bytes(weights, starts, flips),
             block=site.index,
             layout=written,
-            lead_bytes=lead_bytes(layer),
+            lead_bytes=pixel_lead_bytes(layer, 4 * -(-channels // 32), 4 * groups),
         )
 
     return call
@@ -102,7 +100,7 @@ def _starts(layer: HiddenLayer) -> _Words:
     outside = outside_of(layer)
     outside = outside.reshape(-1, *outside.shape[2:])
     inside = layer.in_shape[0] * (~outside).sum(axis=(1, 2), dtype=np.int64)
-    limit = np.zeros((len(outside), -(-filters // 32) * 32), dtype=np.int64)
+    limit = np.full((len(outside), -(-filters // 32) * 32), -1)
     limit[:, :filters] = (inside[:, None] - layer.threshold) // 2
     start = -1 - np.clip(limit, -1, inside[:, None])
     bits = start.reshape(len(outside), -1, 1, 32) >> np.arange(_PLANES)[:, None] & 1

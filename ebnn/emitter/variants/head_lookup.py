@@ -21,6 +21,7 @@ _FIELD_BITS = 3
 _CLASSES_MAX = 64  # that a key tells apart
 _PARTS_MAX = 64  # on the stack
 _AT_ONCE_MAX = 3  # lookups
+_PART_BYTES = 8
 _NO_KEY = -(2**30)
 
 
@@ -31,7 +32,7 @@ def head_lookup(bits: int) -> Variant[HeadLayer, Head]:
         lambda site: _serves(site, bits),
         lambda site: _call(site, bits),
         lambda site: _work(site, bits),
-        stack_bytes=112,
+        more_stack_bytes=lambda site: _PART_BYTES * _part_count(_runs(site, bits)),
     )
 
 

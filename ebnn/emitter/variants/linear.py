@@ -18,6 +18,7 @@ from ebnn.packing import pack_rows
 
 _OUTPUTS_AT_ONCE = 32  # EBNN_SUMS_AT_ONCE
 _BLOCK_WORDS = 8  # that rows.c counts at a time
+_VALUES_STACK_BYTES = 304  # that integers take more than bits: tables of their sums
 _SUMS = ("linear_sum.c", "rows.c", "rows.h")
 
 
@@ -111,5 +112,11 @@ def _is_linear(site: Site[HiddenLayer]) -> bool:
     return isinstance(site.layer.block, Linear)
 
 
-FC = Variant("fc", _is_linear, _fc, _work)
-HEAD = Variant[HeadLayer, Head]("head", lambda site: True, _head, _work, stack_bytes=112)
+def _more_stack_bytes(site: Site[AnyLayer]) -> int:
+    return _VALUES_STACK_BYTES if site.layout.bit_of is None else 0
+
+
+FC = Variant("fc", _is_linear, _fc, _work, more_stack_bytes=_more_stack_bytes)
+HEAD = Variant[HeadLayer, Head](
+    "head", lambda site: True, _head, _work, more_stack_bytes=_more_stack_bytes
+)

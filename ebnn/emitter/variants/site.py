@@ -38,8 +38,8 @@ class Variant(Generic[AnyLayer, Call]):
     """One way to compute a block: `call` writes the C where `serves` says that it can.
 
     `work` counts what the cycles grow with, by name, and `code` what the code in the emitted file
-    grows with: costs.toml has the cycles and bytes of each. `stack_bytes` is about what its frames
-    take more than those of the reference lowering.
+    grows with: costs.toml has the cycles and bytes of each, and the stack, but for
+    `more_stack_bytes`, which some blocks need besides.
     """
 
     name: str
@@ -47,4 +47,4 @@ class Variant(Generic[AnyLayer, Call]):
     call: Callable[[Site[AnyLayer]], Call]
     work: Callable[[Site[AnyLayer]], Mapping[str, float]]
     code: Callable[[Site[AnyLayer]], Mapping[str, float]] = lambda site: {}
-    stack_bytes: int = 192
+    more_stack_bytes: Callable[[Site[AnyLayer]], int] = lambda site: 0
