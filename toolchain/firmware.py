@@ -171,7 +171,8 @@ def _compile_all(gcc: Path, jobs: Sequence[_Job], folder: Path, subject: str) ->
             with tempfile.TemporaryDirectory(prefix="ebnn-build-") as name:
                 compiled = Path(name).resolve() / output.name
                 _compile(gcc, job, compiled, subject)
-                _fixed_objects[key] = {path.suffix: path.read_bytes() for path in compiled.parent.iterdir()}
+                made = compiled.parent.iterdir()
+                _fixed_objects[key] = {path.suffix: path.read_bytes() for path in made}
         for suffix, content in _fixed_objects[key].items():
             output.with_suffix(suffix).write_bytes(content)
         return output.name
