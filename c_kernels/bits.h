@@ -35,6 +35,13 @@
 #define EBNN_NO_UNROLL
 #endif
 
+/* 16 bits of a map. */
+#if defined(__GNUC__)
+typedef uint16_t __attribute__((may_alias)) ebnn_half_t;
+#else
+typedef uint16_t ebnn_half_t;
+#endif
+
 /* Beside assembly stands the C that does the same; EBNN_PORTABLE takes the C everywhere. */
 #if defined(__GNUC__) && !defined(EBNN_PORTABLE)
 #define EBNN_ASSEMBLY 1

@@ -1,8 +1,9 @@
 /* Kernels of binarized networks, portable C99. No dependency, no malloc, no global state.
  *
- * Bits: 1 stands for +1 and 0 for -1. A map of bits is kept in one of two layouts:
+ * Bits: 1 stands for +1 and 0 for -1. A map of bits is kept in one of three layouts:
  *   words  [height][width][ceil(channels / 32)] uint32_t; bit b of word w is channel 32 w + b;
  *          bits past the last channel are 0
+ *   halves the same with ceil(channels / 16) uint16_t, for conv_sliced_narrow.c
  *   dense  bit i of the map, counted over [channel][row][column], is bit i % 8 of byte i / 8
  *          (on the little-endian Cortex-M also bit i % 32 of 32-bit word i / 32)
  * Integer maps (the network's input) are [channel][row][column].
@@ -23,7 +24,8 @@ typedef enum {
     EBNN_U8,    /* uint8_t  [channel][row][column], 0..255 */
     EBNN_I16,   /* int16_t  [channel][row][column], -2047..2047 */
     EBNN_DENSE, /* bits, dense */
-    EBNN_WORDS  /* bits, words */
+    EBNN_WORDS, /* bits, words */
+    EBNN_HALVES /* bits, half-words */
 } ebnn_layout_t;
 
 typedef struct {
@@ -70,9 +72,11 @@ enum {
 };
 
 typedef struct {
-    ebnn_window_t window;    /* the input is in words */
+    ebnn_window_t window;
+    uint16_t in_bytes;       /* of a pixel */
+    uint16_t out_bytes;      /* likewise */
     uint8_t blocks;          /* of 16 channels, the last one filled up: ceil(in.channels / 16) */
-    uint16_t pixel_weights;  /* words of weights of a position of the window: those of its blocks */
+    uint16_t pixel_weights;  /* of a position of the window, in a group: those of its blocks */
     uint8_t edge;            /* rows and columns before those that see the map alike */
     uint16_t middle_rows;    /* that see the map alike */
     uint16_t middle_columns; /* likewise */
@@ -90,6 +94,20 @@ void ebnn_conv_sliced(const ebnn_conv_sliced_t *layer, const uint32_t *in, uint3
 /* The same with tables of what three inputs add up to: fewer cycles, five times the flash. */
 void ebnn_conv_tables(const ebnn_conv_sliced_t *layer, const uint32_t *in, uint32_t *out,
                       uint32_t *carries);
+
+/* The same with as few bytes as do: the input's pixels have words or half-words, the output's any
+ * number of bytes, and the last group's weights 2 bytes each where it has at most 16 filters, 1
+ * where it has at most 8. */
+typedef struct {
+    ebnn_conv_sliced_t sliced;
+    uint8_t word_groups;       /* that have words, in `sliced.weights` */
+    uint8_t last_weight_bytes; /* of the group behind these */
+    const void *last_weights;  /* [row][column][blocks][weights of a block] */
+} ebnn_conv_sliced_narrow_t;
+
+/* `out` is filled up to whole words with 0. */
+void ebnn_conv_sliced_narrow(const ebnn_conv_sliced_narrow_t *layer, const void *in, void *out,
+                             uint32_t *carries);
 
 /* Binary convolution of bits, 32 positions at a time. Filters come in pairs: taps that both have as
  * +1 are counted once, then those of each alone. Takes the same time whatever the input. */

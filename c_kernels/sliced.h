@@ -1,4 +1,5 @@
-/* Binary convolution of bits, 32 filters at a time: what conv_sliced.c and conv_tables.c share. */
+/* Binary convolution of bits, 32 filters at a time: what conv_sliced.c, conv_sliced_narrow.c and
+ * conv_tables.c share. */
 #ifndef EBNN_SLICED_H
 #define EBNN_SLICED_H
 
@@ -16,18 +17,19 @@ typedef struct {
 
 /* The part of a window that lies in the map, and what it is counted with. */
 typedef struct {
-    const uint32_t *pixel, *end; /* the first one, and where the last row ends */
-    uint32_t row_words;
-    uint32_t pixel_step;     /* words from the end of a row to the next one's first pixel */
-    uint32_t weight_step;    /* likewise of weights */
-    uint32_t half_words;     /* one word in so many has only its lower half; 0: none */
-    const uint32_t *weights; /* of the first pixel */
-    const uint32_t *start;   /* [EBNN_SLICED_PLANES] */
+    const uint8_t *pixel, *end; /* the first one, and where the last row ends */
+    uint32_t row_bytes;
+    uint32_t pixel_step;   /* bytes from the end of a row to the next one's first pixel */
+    uint32_t first_weight; /* of the first block, in a group */
+    uint32_t weight_step;  /* weights from the end of a row to the next one's first */
+    const void *weights;   /* of a group of filters, from the first block on */
+    const uint32_t *start; /* [EBNN_SLICED_PLANES], of the group */
     uint32_t *carries;
 } ebnn_sliced_window_t;
 
-/* Counts one window; returns where its carries end. */
-typedef uint32_t *ebnn_sliced_count_t(const ebnn_sliced_window_t *window);
+/* Counts one window for a group of filters; returns where its carries end. */
+typedef uint32_t *ebnn_sliced_count_t(const ebnn_conv_sliced_t *layer, uint32_t group,
+                                      ebnn_sliced_window_t *window);
 
 /* Add the carries, each worth 16, to the planes from bit 4 on, and return the last one: where the
  * count is negative. There is room for as many as make them up to a multiple of 4. */
@@ -61,68 +63,95 @@ EBNN_INLINE void ebnn_clip(int32_t first, int32_t kernel, int32_t size, uint32_t
     *inside = end > start ? (uint32_t)(end - start) : 0u;
 }
 
-/* The window of row `y` and column `x` of the convolution, for the first filters. By itself, as
- * what it takes of the stack is then given back before the window is counted. */
-EBNN_NOINLINE void ebnn_sliced_place(const ebnn_conv_sliced_t *layer, const uint32_t *in,
-                                     uint32_t y, uint32_t x, ebnn_sliced_window_t *window) {
+/* The window of row `y` and column `x` of the convolution, for the first filters. By itself: what
+ * it takes of the stack is given back before the window is counted. */
+EBNN_NOINLINE void ebnn_sliced_place(const ebnn_conv_sliced_t *layer, const void *in, uint32_t y,
+                                     uint32_t x, ebnn_sliced_window_t *window) {
     const ebnn_window_t *w = &layer->window;
-    const uint32_t groups = ((uint32_t)w->out.channels + 31u) / 32u;
-    const uint32_t words = ((uint32_t)w->in.channels + 31u) / 32u;
+    const uint32_t groups = ((uint32_t)w->out.channels + 31u) / 32u, bytes = layer->in_bytes;
     const int32_t top = (int32_t)(y * w->stride) - w->padding;
     const int32_t left = (int32_t)(x * w->stride) - w->padding;
     uint32_t above, before, rows, columns;
     ebnn_clip(top, w->kernel_height, w->in.height, &above, &rows);
     ebnn_clip(left, w->kernel_width, w->in.width, &before, &columns);
-    window->pixel = window->end = in;
-    window->row_words = columns * words;
-    window->pixel_step = (w->in.width - columns) * words;
+    window->pixel = window->end = (const uint8_t *)in;
+    window->row_bytes = columns * bytes;
+    window->pixel_step = (w->in.width - columns) * bytes;
     if (rows != 0 && columns != 0) {
         const int32_t row = top + (int32_t)above, column = left + (int32_t)before;
-        window->pixel += (uint32_t)(row * w->in.width + column) * words;
-        window->end = window->pixel + rows * w->in.width * words - window->pixel_step;
+        window->pixel += (uint32_t)(row * w->in.width + column) * bytes;
+        window->end = window->pixel + rows * w->in.width * bytes - window->pixel_step;
     }
+    window->first_weight = (above * w->kernel_width + before) * layer->pixel_weights;
     window->weight_step = (w->kernel_width - columns) * layer->pixel_weights;
-    window->half_words = layer->blocks & 1u ? words : 0u;
-    window->weights = layer->weights + (above * w->kernel_width + before) * layer->pixel_weights;
     const uint32_t kind =
         ebnn_edge_class(y, layer->edge, layer->middle_rows) * layer->column_classes +
         ebnn_edge_class(x, layer->edge, layer->middle_columns);
     window->start = layer->starts + kind * groups * EBNN_SLICED_PLANES;
 }
 
-/* All of a convolution with pooling. */
-EBNN_INLINE void ebnn_sliced_conv(const ebnn_conv_sliced_t *layer, const uint32_t *in,
-                                  uint32_t *out, uint32_t *carries, ebnn_sliced_count_t *count) {
+/* Where the weights of a group of 32 filters begin, for the first block of a window. */
+EBNN_INLINE const uint32_t *ebnn_sliced_weights(const ebnn_conv_sliced_t *layer, uint32_t group,
+                                                const ebnn_sliced_window_t *window) {
     const ebnn_window_t *w = &layer->window;
-    const uint32_t groups = ((uint32_t)w->out.channels + 31u) / 32u;
+    const uint32_t taps = (uint32_t)w->kernel_height * w->kernel_width;
+    return layer->weights + group * taps * layer->pixel_weights + window->first_weight;
+}
+
+/* A pixel's bits from byte `at` on: a word, or a byte where pixels have no whole words. */
+EBNN_INLINE uint32_t ebnn_pixel_at(const void *pixel, uint32_t at, uint32_t unit_bytes) {
+    return unit_bytes == 1u ? ((const uint8_t *)pixel)[at] : ((const uint32_t *)pixel)[at / 4u];
+}
+
+EBNN_INLINE void ebnn_set_pixel(void *pixel, uint32_t at, uint32_t bits, uint32_t unit_bytes) {
+    if (unit_bytes == 1u) {
+        ((uint8_t *)pixel)[at] = (uint8_t)bits;
+    } else {
+        ((uint32_t *)pixel)[at / 4u] = bits;
+    }
+    EBNN_FORGET(); /* else loops become calls and pairs, which take stack */
+}
+
+/* All of a convolution with pooling; returns where the map ends. `unit_bytes` is 4, or 1. */
+EBNN_INLINE uint8_t *ebnn_sliced_conv(const ebnn_conv_sliced_t *layer, const void *in, void *out,
+                                      uint32_t *carries, ebnn_sliced_count_t *count,
+                                      uint32_t unit_bytes) {
+    const ebnn_window_t *w = &layer->window;
+    uint8_t *pixel = (uint8_t *)out;
     ebnn_sliced_window_t window;
     window.carries = carries;
     for (uint32_t row = 0; row < w->out.height; ++row) {
-        for (uint32_t column = 0; column < w->out.width; ++column, out += groups) {
-            for (uint32_t group = 0; group < groups; ++group) {
-                out[group] = 0;
-                EBNN_FORGET(); /* else this becomes calls and pairs, which take stack */
+        for (uint32_t column = 0; column < w->out.width; ++column, pixel += layer->out_bytes) {
+            for (uint32_t at = 0; at < layer->out_bytes; at += unit_bytes) {
+                ebnn_set_pixel(pixel, at, 0, unit_bytes);
             }
             for (uint32_t py = 0; py < w->pool; ++py) {
                 for (uint32_t px = 0; px < w->pool; ++px) {
                     ebnn_sliced_place(layer, in, row * w->pool_stride + py,
                                       column * w->pool_stride + px, &window);
-                    for (uint32_t group = 0; group < groups; ++group) {
-                        uint32_t *const end = count(&window);
-                        out[group] |= ebnn_sliced_sign(window.carries, end, window.start);
-                        EBNN_FORGET();
-                        window.weights +=
-                            (uint32_t)w->kernel_height * w->kernel_width * layer->pixel_weights;
+                    uint32_t at = 0;
+                    for (uint32_t group = 0; at < layer->out_bytes; ++group) {
+                        uint32_t *const end = count(layer, group, &window);
+                        uint32_t reached = ebnn_sliced_sign(window.carries, end, window.start);
+                        do {
+                            reached |= ebnn_pixel_at(pixel, at, unit_bytes);
+                            ebnn_set_pixel(pixel, at, reached, unit_bytes);
+                            reached >>= 8;
+                            at += unit_bytes;
+                        } while ((at & 3u) != 0 && at < layer->out_bytes);
                         window.start += EBNN_SLICED_PLANES;
                     }
                 }
             }
-            for (uint32_t group = 0; group < groups; ++group) {
-                out[group] ^= layer->flips[group];
-                EBNN_FORGET();
+            for (uint32_t at = 0; at < layer->out_bytes; at += unit_bytes) {
+                ebnn_set_pixel(pixel, at,
+                               ebnn_pixel_at(pixel, at, unit_bytes) ^
+                                   ebnn_pixel_at(layer->flips, at, unit_bytes),
+                               unit_bytes);
             }
         }
     }
+    return pixel;
 }
 
 #endif

@@ -114,6 +114,20 @@ def dense_architectures(draw: st.DrawFn) -> Architecture:
 
 
 @st.composite
+def narrow_architectures(draw: st.DrawFn) -> Architecture:
+    """An architecture of binary convolutions whose maps have pixels of any number of bytes."""
+    spec = InputSpec(
+        draw(st.integers(1, 2)), draw(st.integers(1, 14)), draw(st.integers(1, 34)), "bits"
+    )
+    channels = draw(st.sampled_from([1, 8, 16, 17, 33, 48, 64]))
+    kernel = draw(st.integers(1, min(3, spec.height, spec.width)))
+    first = ConvPool(channels, kernel, kernel, draw(st.integers(1, 2)))
+    second = draw(conv_pools(first.output_shape(spec.shape)))
+    third = draw(conv_pools(second.output_shape(first.output_shape(spec.shape))))
+    return Architecture(spec, (first, second, third, Linear(draw(st.integers(2, 5)))))
+
+
+@st.composite
 def linear_architectures(draw: st.DrawFn) -> Architecture:
     """An architecture of fully connected blocks, with a convolution in front in some: their inputs
     are bits in a row, bits by pixels, or integers."""

@@ -105,6 +105,22 @@ def test_a_kernel_agrees_where_every_threshold_is_at_an_end(
     assert_same_on_host(extremes, "fast", tmp_path, kernels, Goal(variants=(name,)))
 
 
+@pytest.mark.parametrize("board_name", ["generic-m4f", "generic-m0plus"])
+def test_maps_of_half_words_agree_on_every_core(board_name: str, tmp_path: Path) -> None:
+    """Written by both convolutions of dense bits, and read at addresses that are no word's."""
+    spec = InputSpec(1, 16, 20, "bits")
+    text = "conv3x3-16 pool2, conv3x3-48 pad1 pool2, conv2x2-36, fc-10"
+    network = lower(random_checkpoint(parse(text, spec), 2))
+    for first in ("conv_dense", "conv_dense_small"):
+        core = "cortex-" + board_name.removeprefix("generic-")
+        goal = Goal(core, "ram", variants=(first, "conv_sliced_narrow"))
+        layouts = [step.layout.c_name for step in fast_program(network, goal).steps if step.layout]
+        assert layouts == ["EBNN_HALVES", "EBNN_HALVES", "EBNN_DENSE"]
+        folder = tmp_path / first
+        folder.mkdir()
+        assert_same_in_simulator(network, "fast", folder, board_name, "-O3", goal)
+
+
 def test_an_input_of_one_value_serves(tmp_path: Path, kernels: Path) -> None:
     for kind in ("uint8", "bits", "float"):
         network = lower(random_checkpoint(parse("fc-3", InputSpec(1, 1, 1, kind)), 1))

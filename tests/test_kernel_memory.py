@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_networks import (
     architectures,
-    dense_architectures,
     examples,
+    narrow_architectures,
     random_checkpoint,
     random_samples,
     word_architectures,
@@ -95,20 +95,25 @@ def test_kernels_access_their_maps_and_scratch_alone(
 
 
 @settings(
-    max_examples=examples(6),
+    max_examples=examples(10),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(architecture=dense_architectures(), seed=st.integers(0, 2**32 - 1))
-def test_the_kernel_with_the_least_scratch_does_so_too(
+@given(
+    architecture=narrow_architectures(),
+    first=st.sampled_from(["conv_dense", "conv_dense_small"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_kernels_with_narrow_maps_and_little_scratch_do_so_too(
     architecture: Architecture,
+    first: str,
     seed: int,
     tmp_path_factory: pytest.TempPathFactory,
     kernels: Path,
 ) -> None:
     network = lower(random_checkpoint(architecture, seed))
-    goal = Goal(variants=("conv_dense_small",))
+    goal = Goal(objective="ram", variants=(first, "conv_sliced_narrow"))
     run = run_guarded(network, tmp_path_factory.mktemp("guarded"), kernels, goal)
     samples = random_samples(architecture.input, 2, seed=1)
     assert run.scores.tolist() == reference.run(network, samples).scores.tolist()

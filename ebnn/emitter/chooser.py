@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ebnn.architecture import Linear
 from ebnn.emitter.cost_table import FIXED, UNMEASURED, cost_of, predicted
 from ebnn.emitter.floats import reference_program
 from ebnn.emitter.goal import RAM_ABOVE_REFERENCE_BYTES, REFERENCE_STACK_BYTES, Goal
-from ebnn.emitter.layout import Layout, input_layout
+from ebnn.emitter.layout import Layout, input_layout, pixel_bytes
 from ebnn.emitter.model import quantized_bytes
 from ebnn.emitter.program import AnyCandidate, Call, Candidate, Decision, Head, Step, flash_bytes
 from ebnn.emitter.variants import HEADS, HIDDEN
 from ebnn.emitter.variants.site import AnyLayer, Site, Variant
 from ebnn.inputs import input_bytes
-from ebnn.lowered import LoweredNetwork
+from ebnn.lowered import HiddenLayer, LoweredNetwork
 from ebnn.memory_plan import plan_memory
 from ebnn.sim.errors import UserError
 
@@ -91,7 +91,7 @@ def choose(network: LoweredNetwork, goal: Goal) -> tuple[Decision, ...]:
         for choice, layout in choices:
             if layout.key not in offers:
                 site = Site(index, layer, layout, magnitude, following)
-                offers[layout.key] = tuple(_candidates(HIDDEN, site, goal))
+                offers[layout.key] = tuple(_candidates(HIDDEN, _with_narrow(site), goal))
             for candidate in offers[layout.key]:
                 written = candidate.call.layout
                 assert written is not None
@@ -108,18 +108,32 @@ def choose(network: LoweredNetwork, goal: Goal) -> tuple[Decision, ...]:
         if layout.key not in heads:
             magnitude = 1 if network.hidden else spec.max_magnitude
             head_site = Site(len(network.hidden), network.head, layout, magnitude)
-            heads[layout.key] = tuple(_candidates(HEADS, head_site, goal))
+            heads[layout.key] = tuple(_candidates(HEADS, [head_site], goal))
         whole += [_with(choice, head, heads[layout.key]) for head in heads[layout.key]]
     return _decisions(_cheapest(_within(whole, network, goal), goal))
 
 
+def _with_narrow(site: Site[HiddenLayer]) -> list[Site[HiddenLayer]]:
+    """`site`, and the same with a smaller map where the pixels' last words would be half empty."""
+    unit_bytes = 1 if site.feeds_linear else 2
+    channels = site.layer.out_shape[0]
+    if pixel_bytes(channels, unit_bytes) == pixel_bytes(channels, 4):
+        return [site]
+    return [site, replace(site, unit_bytes=unit_bytes)]
+
+
 def _candidates(
-    variants: Sequence[Variant[AnyLayer, Call]], site: Site[AnyLayer], goal: Goal
+    variants: Sequence[Variant[AnyLayer, Call]], sites: Sequence[Site[AnyLayer]], goal: Goal
 ) -> Iterator[Candidate[Call]]:
-    serving = [variant for variant in variants if variant.serves(site)]
-    wanted = [variant for variant in serving if variant.name in goal.variants]
-    measured = [variant for variant in serving if cost_of(variant.name, goal.core)]
-    for variant in wanted or measured or serving:
+    serving = [
+        (variant, site)
+        for site in sites
+        for variant in variants
+        if (site.unit_bytes == 4 or variant.writes_narrow) and variant.serves(site)
+    ]
+    wanted = [each for each in serving if each[0].name in goal.variants]
+    measured = [each for each in serving if cost_of(each[0].name, goal.core)]
+    for variant, site in wanted or measured or serving:
         cost = cost_of(variant.name, goal.core) or UNMEASURED
         more_stack_bytes = variant.more_stack_bytes(site)
         call, work, code = variant.call(site), variant.work(site), variant.code(site)

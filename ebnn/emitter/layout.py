@@ -64,6 +64,26 @@ def words_layout(shape: tuple[int, int, int]) -> Layout:
     return Layout("EBNN_WORDS", bit_of, height * width * pixel_words)
 
 
+def pixel_bytes(channels: int, unit_bytes: int) -> int:
+    """Of a pixel of whole units: words (4), half-words (2) or bytes (1)."""
+    return -(-channels // (8 * unit_bytes)) * unit_bytes
+
+
+def pixels_layout(shape: tuple[int, int, int], unit_bytes: int) -> Layout:
+    """[height][width] pixels of whole units of `unit_bytes`: `EBNN_WORDS` of a map (channels,
+    height, width) where they are of whole words, else `EBNN_HALVES`, or of bytes what only a fully
+    connected layer reads. Convolutions read no more than the pixels, and what the last word of
+    half-words has besides may be anything for them."""
+    channels, height, width = shape
+    each = pixel_bytes(channels, unit_bytes)
+    if each % 4 == 0:
+        return words_layout(shape)
+    channel, row, column = np.indices(shape)
+    bit_of = 8 * (row * width + column) * each + channel
+    name = "EBNN_HALVES" if unit_bytes == 2 else "EBNN_DENSE"
+    return Layout(name, bit_of, -(-height * width * each // 4))
+
+
 def dense_layout(shape: tuple[int, int, int]) -> Layout:
     """`EBNN_DENSE`: the bits [channel][row][column] one after the other."""
     count = int(np.prod(shape))

@@ -25,7 +25,7 @@ class Plan:
     """Of a layer, `name` in C. A batch is `batch_words` pooled words of all filters: first the rows
     of the map that they need, then the shared sums, then, `group` filters at a time, the words
     before pooling and what is made of them: packed words where `packed`, else, `transposed` filters
-    at a time, 8 or 32, transposed, those of the layout EBNN_WORDS."""
+    at a time, 8, 16 or 32, transposed, pixels of whole units of `unit_bytes`."""
 
     name: str
     layer: HiddenLayer
@@ -36,6 +36,7 @@ class Plan:
     batch_words: int
     group: int
     transposed: int = WORD_BITS
+    unit_bytes: int = 4
 
     @property
     def filters(self) -> int:
@@ -166,7 +167,9 @@ class Plan:
         return bundles
 
 
-def smallest_plan_of(name: str, layer: HiddenLayer, packed: bool) -> Plan | None:
+def smallest_plan_of(
+    name: str, layer: HiddenLayer, packed: bool, unit_bytes: int = 4
+) -> Plan | None:
     """The plan with the least scratch: a pooled word at a time, nothing shared, a byte of each
     pixel written at once; None where a window is wider than a word."""
     lanes = lanes_of(layer)
@@ -176,13 +179,15 @@ def smallest_plan_of(name: str, layer: HiddenLayer, packed: bool) -> Plan | None
     # Packed, each group of filters begins a word.
     group = _GROUPS[-1] if packed else _SMALL_GROUP
     sums = SharedSums(layer.weight, lanes, int(borders.any), tabulated=False)
-    plan = Plan(name, layer, lanes, sums, borders, packed, 1, group, _SMALL_TRANSPOSED)
+    plan = Plan(name, layer, lanes, sums, borders, packed, 1, group, _SMALL_TRANSPOSED, unit_bytes)
     if borders.any or lanes.slots > 1:
         return plan
     return replace(plan, sums=SharedSums(layer.weight, lanes, 0, False, plan.channel_words))
 
 
-def plan_of(name: str, layer: HiddenLayer, packed: bool, scratch_words_max: int) -> Plan | None:
+def plan_of(
+    name: str, layer: HiddenLayer, packed: bool, scratch_words_max: int, unit_bytes: int = 4
+) -> Plan | None:
     """The plan with shared sums if possible, and the largest batches; None where the smallest takes
     too much scratch."""
     lanes = lanes_of(layer)
@@ -191,11 +196,12 @@ def plan_of(name: str, layer: HiddenLayer, packed: bool, scratch_words_max: int)
     borders = borders_of(layer, lanes)
     for tabulated in (True, False):
         sums = SharedSums(layer.weight, lanes, int(borders.any), tabulated)
-        first = Plan(name, layer, lanes, sums, borders, packed, 1, 1)
+        transposed = 8 * unit_bytes
+        first = Plan(name, layer, lanes, sums, borders, packed, 1, 1, transposed, unit_bytes)
         # Transposed are the lanes of one word, of as many pooled words as have room in it.
         most = lanes.band_rows if packed else min(lanes.band_rows, len(first.merge.shifts))
         for batch_words in range(most, 0, -1):
-            for group in _GROUPS:
+            for group in [each for each in _GROUPS if each <= transposed]:
                 plan = replace(first, batch_words=batch_words, group=group)
                 if plan.scratch_words <= scratch_words_max:
                     # As many batches, but of the same length.

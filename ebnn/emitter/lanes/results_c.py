@@ -5,6 +5,7 @@ from __future__ import annotations
 from ebnn.emitter.lanes.c_blocks import braces, function, plus, shifted
 from ebnn.emitter.lanes.geometry import WORD_BITS, Lanes
 from ebnn.emitter.lanes.plan import Plan
+from ebnn.emitter.layout import pixel_bytes
 
 
 def results_c(plan: Plan) -> str:
@@ -128,12 +129,12 @@ def _write(plan: Plan) -> str:
 
 def _part(plan: Plan) -> str:
     """C type of what is written of a pixel at once."""
-    return {WORD_BITS: "uint32_t", 8: "uint8_t"}[plan.transposed]
+    return {32: "uint32_t", 16: "ebnn_half_t", 8: "uint8_t"}[plan.transposed]
 
 
 def _pixel_parts(plan: Plan) -> int:
-    """Parts of a pixel, which has whole words."""
-    return -(-plan.filters // WORD_BITS) * WORD_BITS // plan.transposed
+    """Parts of a pixel."""
+    return 8 * pixel_bytes(plan.filters, plan.unit_bytes) // plan.transposed
 
 
 def _write_calls(plan: Plan, part: int, strip: int, first: str, count: int) -> list[str]:

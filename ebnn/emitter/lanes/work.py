@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ebnn.emitter.lanes.filters_c import operations_of
-from ebnn.emitter.lanes.geometry import WORD_BITS
 from ebnn.emitter.lanes.plan import Plan
 from ebnn.emitter.lanes.rows_c import is_unrolled
 from ebnn.emitter.lanes.sums_c import sums_operations
@@ -24,7 +23,7 @@ def work_of(plan: Plan) -> Mapping[str, float]:
     reads = max(plan.sums.reads(f) for f in range(plan.filters))
     kind = "narrow" if reads <= _NARROW_READS else "wide"
     kind = kind if plan.sums.tabulated else "tap"
-    words = 0 if plan.packed else -(-plan.filters // WORD_BITS)
+    words = 0 if plan.packed else -(-plan.filters // plan.transposed)
     swapped = len(counts) * words * plan.transposed_words
     return {
         "rows": 0 if is_unrolled(plan) else rows,

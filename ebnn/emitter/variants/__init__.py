@@ -6,7 +6,7 @@ from ebnn.emitter.variants.conv_columns import CONV_COLUMNS
 from ebnn.emitter.variants.conv_dense import CONV_DENSE, CONV_DENSE_SMALL
 from ebnn.emitter.variants.conv_int import CONV_INT
 from ebnn.emitter.variants.conv_planes import CONV_PLANES
-from ebnn.emitter.variants.conv_sliced import CONV_SLICED, CONV_TABLES
+from ebnn.emitter.variants.conv_sliced import CONV_SLICED, CONV_SLICED_NARROW, CONV_TABLES
 from ebnn.emitter.variants.fc_lists import FC_LISTS
 from ebnn.emitter.variants.head_lookup import head_lookup
 from ebnn.emitter.variants.linear import FC, HEAD
@@ -16,6 +16,7 @@ from ebnn.lowered import HeadLayer, HiddenLayer
 HIDDEN: tuple[Variant[HiddenLayer, Step], ...] = (
     CONV_BITS,
     CONV_SLICED,
+    CONV_SLICED_NARROW,
     CONV_TABLES,
     CONV_PLANES,
     CONV_COLUMNS,

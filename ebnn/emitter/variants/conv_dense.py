@@ -18,7 +18,7 @@ from ebnn.emitter.lanes.results_c import results_c, results_calls
 from ebnn.emitter.lanes.rows_c import rows_c, rows_call
 from ebnn.emitter.lanes.sums_c import sums_c, sums_call
 from ebnn.emitter.lanes.work import small_work_of, work_of
-from ebnn.emitter.layout import words_layout
+from ebnn.emitter.layout import pixels_layout
 from ebnn.emitter.program import Step
 from ebnn.emitter.variants.common import (
     compiled_bytes,
@@ -38,13 +38,15 @@ _BORDER_CLASSES_MAX = 256  # a word's class is a byte
 def _largest(site: Site[HiddenLayer]) -> Plan | None:
     shape = site.layer.out_shape
     # What a fully connected layer reads is packed.
-    map_bytes = int(np.prod(shape)) // 8 if site.feeds_linear else words_layout(shape).map_bytes
+    map_bytes = int(np.prod(shape)) // 8
+    if not site.feeds_linear:
+        map_bytes = pixels_layout(shape, site.unit_bytes).map_bytes
     words = scratch_limit_bytes(map_bytes, shape, _STACK_BYTES) // 4
-    return plan_of(site.name, site.layer, site.feeds_linear, words)
+    return plan_of(site.name, site.layer, site.feeds_linear, words, site.unit_bytes)
 
 
 def _smallest(site: Site[HiddenLayer]) -> Plan | None:
-    return smallest_plan_of(site.name, site.layer, site.feeds_linear)
+    return smallest_plan_of(site.name, site.layer, site.feeds_linear, site.unit_bytes)
 
 
 def _variant(
@@ -64,6 +66,7 @@ def _variant(
         lambda site: _serves(site, planned),
         lambda site: _call(site, plan_at(site)),
         lambda site: work(plan_at(site)),
+        writes_narrow=True,
         more_stack_bytes=lambda site: _more_stack_bytes(plan_at(site)),
     )
 
@@ -76,6 +79,8 @@ def _more_stack_bytes(plan: Plan) -> int:
 def _serves(site: Site[HiddenLayer], planned: Callable[[Site[HiddenLayer]], Plan | None]) -> bool:
     if not is_conv(site) or site.layout.c_name != "EBNN_DENSE":
         return False
+    if site.feeds_linear and site.unit_bytes < 4:
+        return False  # packed maps have no units
     plan = planned(site)
     if plan is None or len(plan.borders.words) > _BORDER_CLASSES_MAX:
         return False
@@ -97,7 +102,7 @@ def _call(site: Site[HiddenLayer], plan: Plan) -> Step:
     declarations += rows_c(plan) + ("" if plan.sums.are_rows else sums_c(plan))
     declarations += "".join(filters_c(plan, group) for group in range(len(plan.groups)))
     declarations += results_c(plan) + _conv(plan)
-    written = words_layout(site.layer.out_shape)
+    written = pixels_layout(site.layer.out_shape, site.unit_bytes)
     if plan.packed:
         written = packed_layout(plan.lanes, plan.merge, plan.batches, plan.groups)
     return Step(

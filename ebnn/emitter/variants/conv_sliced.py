@@ -1,4 +1,5 @@
-"""conv_sliced.c and conv_tables.c: 32 filters at a time. Serve binary convolutions of words."""
+"""conv_sliced.c, conv_sliced_narrow.c and conv_tables.c: 32 filters at a time. Serve binary
+convolutions of words and half-words."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from ebnn.architecture import ConvPool, fan_in
 from ebnn.emitter.c_text import array, struct, window
-from ebnn.emitter.layout import words_layout
+from ebnn.emitter.layout import pixel_bytes, pixels_layout
 from ebnn.emitter.program import Step
 from ebnn.emitter.variants.common import conv_of, is_conv, pack_flips, pixel_lead_bytes, total_bytes
 from ebnn.emitter.variants.edges import edge_fields, edges_of, outside_of
@@ -19,73 +20,145 @@ from ebnn.lowered import HiddenLayer
 _PLANES = 12  # EBNN_SLICED_PLANES: counts lie in -products - 1 .. products
 _PRODUCTS_MAX = (1 << (_PLANES - 1)) - 2
 _BLOCK_INPUTS = 16
+_HEADERS = "sliced.h", "sliced_weights.h", "counters.h"
 _TABLES, _TABLE_INPUTS = 5, 3  # and one input by itself
 _Words = NDArray[np.uint32]
 
 
 def _serves(site: Site[HiddenLayer]) -> bool:
-    return (
-        is_conv(site)
-        and site.layout.c_name == "EBNN_WORDS"
-        and fan_in(site.layer.block, site.layer.in_shape) <= _PRODUCTS_MAX
-    )
+    return _is_countable(site) and site.layout.c_name == "EBNN_WORDS"
+
+
+def _is_countable(site: Site[HiddenLayer]) -> bool:
+    return is_conv(site) and fan_in(site.layer.block, site.layer.in_shape) <= _PRODUCTS_MAX
+
+
+def _has_narrow(site: Site[HiddenLayer]) -> bool:
+    """Whether a map or the last weights have fewer bytes than whole words."""
+    if not _is_countable(site) or site.layout.c_name not in ("EBNN_WORDS", "EBNN_HALVES"):
+        return False
+    is_wide = site.layout.c_name == "EBNN_WORDS" and site.unit_bytes == 4
+    return not is_wide or _last_weight_bytes(site.layer.out_shape[0]) < 4
+
+
+def _last_weight_bytes(filters: int) -> int:
+    """Of an input's weights in the last group: 4, 2 or 1."""
+    last = filters % 32
+    return 4 if last == 0 or last > 16 else 2 if last > 8 else 1
 
 
 def _blocks(layer: HiddenLayer) -> int:
     return -(-layer.in_shape[0] // _BLOCK_INPUTS)
 
 
-def _call(kernel: str, weights_of: Callable[[NDArray[np.bool_]], _Words]) -> Callable[..., Step]:
-    """How to call `kernel`, whose weights `weights_of` makes of what is +1, bool [group][row]
-    [column][block][input][filter]; filled-up channels and filters are -1, as bits 0, which with
-    the map's spare bits, 0 too, are products of +1."""
+def _by_block(layer: HiddenLayer) -> NDArray[np.bool_]:
+    """What is +1, bool [group][row][column][block][input][filter]; filled-up channels and filters
+    are -1, as bits 0, which with the map's spare bits, 0 too, are products of +1."""
+    filters, channels, *kernel = layer.weight.shape
+    groups, blocks = -(-filters // 32), _blocks(layer)
+    positive = np.zeros((groups * 32, blocks * _BLOCK_INPUTS, *kernel), dtype=bool)
+    positive[:filters, :channels] = layer.weight > 0
+    by_block = positive.reshape(groups, 32, blocks, _BLOCK_INPUTS, *kernel)
+    return by_block.transpose(0, 4, 5, 2, 3, 1)
 
-    def call(site: Site[HiddenLayer]) -> Step:
-        layer, name = site.layer, site.name
-        block, edges, blocks = conv_of(layer), edges_of(layer), _blocks(layer)
-        filters, channels = layer.weight.shape[:2]
-        groups = -(-filters // 32)
-        kernel_shape = layer.weight.shape[2:]
-        positive = np.zeros((groups * 32, blocks * _BLOCK_INPUTS, *kernel_shape), dtype=bool)
-        positive[:filters, :channels] = layer.weight > 0
-        by_block = positive.reshape(groups, 32, blocks, _BLOCK_INPUTS, *kernel_shape)
-        weights = weights_of(by_block.transpose(0, 4, 5, 2, 3, 1)).reshape(groups, -1)
-        starts, flips = _starts(layer), pack_flips(layer)
-        taps = block.kernel_height * block.kernel_width
-        declarations = (
-            array(f"{name}_weights", weights, "weights: groups of 32 filters, then the inputs")
-            + array(f"{name}_starts", starts, "starts: classes of positions, groups, planes")
-            + array(f"{name}_flips", flips, "1 where the sign falls")
-            + struct(
-                "ebnn_conv_sliced_t",
-                name,
-                {
-                    "window": window(block, layer.in_shape, layer.out_shape),
-                    "blocks": blocks,
-                    "pixel_weights": weights.shape[1] // taps,
-                    **edge_fields(edges),
-                    "weights": f"{name}_weights",
-                    "starts": f"{name}_starts",
-                    "flips": f"{name}_flips",
-                },
-            )
-        )
-        written = words_layout(layer.out_shape)
-        return Step(
-            title=str(block),
-            declarations=declarations,
-            call=f"ebnn_{kernel}(&{name}, {{input}}, {{output}}, {{scratch}});",
-            output_bytes=written.map_bytes,
-            kernels=(f"{kernel}.c", "sliced.h", "counters.h"),
-            region=f"ebnn_{kernel}",
-            scratch_bytes=4 * (-(-taps * blocks // 4) * 4),
-            parameter_bytes=total_bytes(weights, starts, flips),
-            block=site.index,
-            layout=written,
-            lead_bytes=pixel_lead_bytes(layer, 4 * -(-channels // 32), 4 * groups),
-        )
 
-    return call
+def _call(
+    site: Site[HiddenLayer], weights_of: Callable[[NDArray[np.bool_]], _Words], kernel: str
+) -> Step:
+    """How to call `kernel`, whose weights `weights_of` makes of `_by_block`."""
+    weights = weights_of(_by_block(site.layer)).reshape(-(-site.layer.out_shape[0] // 32), -1)
+    declarations = array(
+        f"{site.name}_weights", weights, "weights: groups of 32 filters, then the inputs"
+    )
+    name = site.name
+    declarations += _tables_c(site) + struct(
+        "ebnn_conv_sliced_t", name, _fields(site, weights.shape[1], f"{name}_weights")
+    )
+    return _step(site, kernel, declarations, weights.nbytes)
+
+
+def _call_narrow(site: Site[HiddenLayer]) -> Step:
+    name, filters = site.name, site.layer.out_shape[0]
+    last_bytes = _last_weight_bytes(filters)
+    weights = _sliced_weights(_by_block(site.layer)).reshape(-(-filters // 32), -1)
+    words = weights if last_bytes == 4 else weights[:-1]
+    last = np.zeros(0, np.uint8) if last_bytes == 4 else weights[-1].astype(f"u{last_bytes}")
+    arrays = {"weights": words, "last_weights": last}
+    declarations = "".join(
+        array(f"{name}_{field}", values, "weights: groups of filters, then the inputs")
+        for field, values in arrays.items()
+        if values.size
+    )
+    places = {field: f"{name}_{field}" if arrays[field].size else "0" for field in arrays}
+    fields = _fields(site, weights.shape[1], places["weights"])
+    declarations += _tables_c(site) + struct(
+        "ebnn_conv_sliced_narrow_t",
+        name,
+        {
+            "sliced": f"{{{', '.join(map(str, fields.values()))}}}",
+            "word_groups": len(words),
+            "last_weight_bytes": last_bytes,
+            "last_weights": places["last_weights"],
+        },
+    )
+    return _step(site, "conv_sliced_narrow", declarations, words.nbytes + last.nbytes)
+
+
+def _tables_c(site: Site[HiddenLayer]) -> str:
+    """C of what every kernel has besides weights."""
+    return array(
+        f"{site.name}_starts", _starts(site.layer), "starts: classes of positions, groups, planes"
+    ) + array(f"{site.name}_flips", pack_flips(site.layer), "1 where the sign falls")
+
+
+def _out_bytes(site: Site[HiddenLayer]) -> int:
+    return pixel_bytes(site.layer.out_shape[0], site.unit_bytes)
+
+
+def _in_bytes(site: Site[HiddenLayer]) -> int:
+    return pixel_bytes(site.layer.in_shape[0], 4 if site.layout.c_name == "EBNN_WORDS" else 2)
+
+
+def _fields(site: Site[HiddenLayer], group_weights: int, weights: str) -> dict[str, object]:
+    """Of an `ebnn_conv_sliced_t`."""
+    layer = site.layer
+    block, edges = conv_of(layer), edges_of(layer)
+    return {
+        "window": window(block, layer.in_shape, layer.out_shape),
+        "in_bytes": _in_bytes(site),
+        "out_bytes": _out_bytes(site),
+        "blocks": _blocks(layer),
+        "pixel_weights": group_weights // (block.kernel_height * block.kernel_width),
+        **edge_fields(edges),
+        "weights": weights,
+        "starts": f"{site.name}_starts",
+        "flips": f"{site.name}_flips",
+    }
+
+
+def _step(
+    site: Site[HiddenLayer],
+    kernel: str,
+    declarations: str,
+    weight_bytes: int,
+) -> Step:
+    layer = site.layer
+    block = conv_of(layer)
+    carries = block.kernel_height * block.kernel_width * _blocks(layer)
+    written = pixels_layout(layer.out_shape, site.unit_bytes)
+    return Step(
+        title=str(block),
+        declarations=declarations,
+        call=f"ebnn_{kernel}(&{site.name}, {{input}}, {{output}}, {{scratch}});",
+        output_bytes=written.map_bytes,
+        kernels=(f"{kernel}.c", *_HEADERS),
+        region=f"ebnn_{kernel}",
+        scratch_bytes=4 * (-(-carries // 4) * 4),
+        parameter_bytes=weight_bytes + total_bytes(_starts(layer), pack_flips(layer)),
+        block=site.index,
+        layout=written,
+        lead_bytes=pixel_lead_bytes(layer, _in_bytes(site), _out_bytes(site)),
+    )
 
 
 def _packed(bits: NDArray[np.bool_]) -> _Words:
@@ -145,5 +218,15 @@ def _places_inside(block: ConvPool, pooled: int, kernel: int, size: int) -> int:
     return int(((place >= 0) & (place < size)).sum())
 
 
-CONV_SLICED = Variant("conv_sliced", _serves, _call("conv_sliced", _sliced_weights), _work)
-CONV_TABLES = Variant("conv_tables", _serves, _call("conv_tables", _tables), _work)
+CONV_SLICED = Variant(
+    "conv_sliced",
+    _serves,
+    lambda site: _call(site, _sliced_weights, "conv_sliced"),
+    _work,
+)
+CONV_SLICED_NARROW = Variant(
+    "conv_sliced_narrow", _has_narrow, _call_narrow, _work, writes_narrow=True
+)
+CONV_TABLES = Variant(
+    "conv_tables", _serves, lambda site: _call(site, _tables, "conv_tables"), _work
+)

@@ -18,7 +18,8 @@ class Site(Generic[AnyLayer]):
     """Block `index` of a network, what it reads and who reads it.
 
     `layout` is its input's, `input_magnitude` the largest absolute value in it. `feeds_linear`:
-    a fully connected block comes next, which takes bits in any layout.
+    a fully connected block comes next, which takes bits in any layout. `unit_bytes`: the map that
+    it writes has pixels of whole units of so many bytes, 4, or fewer for the variants that can.
     """
 
     index: int
@@ -26,6 +27,7 @@ class Site(Generic[AnyLayer]):
     layout: Layout
     input_magnitude: int = 1
     feeds_linear: bool = False
+    unit_bytes: int = 4
 
     @property
     def name(self) -> str:
@@ -39,7 +41,8 @@ class Variant(Generic[AnyLayer, Call]):
 
     `work` counts what the cycles grow with, by name, and `code` what the code in the emitted file
     grows with: costs.toml has the cycles and bytes of each, and the stack, but for
-    `more_stack_bytes`, which some blocks need besides.
+    `more_stack_bytes`, which some blocks need besides. `writes_narrow`: it serves sites of any
+    `unit_bytes`.
     """
 
     name: str
@@ -47,4 +50,5 @@ class Variant(Generic[AnyLayer, Call]):
     call: Callable[[Site[AnyLayer]], Call]
     work: Callable[[Site[AnyLayer]], Mapping[str, float]]
     code: Callable[[Site[AnyLayer]], Mapping[str, float]] = lambda site: {}
+    writes_narrow: bool = False
     more_stack_bytes: Callable[[Site[AnyLayer]], int] = lambda site: 0
