@@ -21,12 +21,14 @@ class StepMemory:
     """What one step needs: the map that it writes, and scratch besides.
 
     `lead_bytes`: it may write its map over the one that it reads, if it begins at least so many
-    bytes in front of it; None where it must not.
+    bytes in front of it; None where it must not. `unread_bytes`: at the end of the map that
+    is there for it, so many bytes are not read, and scratch and output may lie over them.
     """
 
     output_bytes: int
     scratch_bytes: int = 0
     lead_bytes: int | None = None
+    unread_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,19 @@ def _plan(steps: Sequence[StepMemory], sharing: set[int]) -> MemoryPlan:
         offset = group.offsets[index - group.first]
         return group.size - offset if at_end[index] else offset + sizes[index]
 
+    def read_reach(index: int) -> int:
+        """The same of what step `index` reads."""
+        unread = min(steps[index].unread_bytes, steps[index - 1].output_bytes)
+        unread = 0 if at_end[index - 1] else unread // WORD_BYTES * WORD_BYTES
+        return reach(index - 1) - unread
+
     needs = []
     for index, step in enumerate(steps):
         scratch = _rounded_up(step.scratch_bytes)
         if index in sharing:
-            needs.append(max(reach(index - 1), reach(index)) + scratch)
+            needs.append(max(read_reach(index), reach(index)) + scratch)
         else:
-            needs.append((reach(index - 1) if index else 0) + scratch + reach(index))
+            needs.append((read_reach(index) if index else 0) + scratch + reach(index))
     arena_bytes = max(needs, default=0)
     maps, scratches = [], []
     for index, step in enumerate(steps):
@@ -89,8 +97,10 @@ def _plan(steps: Sequence[StepMemory], sharing: set[int]) -> MemoryPlan:
         start = arena_bytes - group.size if at_end[index] else 0
         maps.append(start + group.offsets[index - group.first])
         # Behind what lies at the start of the arena, in front of what lies at its end.
-        before = [reach(i) for i in (index - 1, index) if i >= 0 and not at_end[i]]
-        after = [reach(i) for i in (index - 1, index) if i >= 0 and at_end[i]]
+        reaches = [(read_reach(index), at_end[index - 1])] if index else []
+        reaches.append((reach(index), at_end[index]))
+        before = [far for far, is_at_end in reaches if not is_at_end]
+        after = [far for far, is_at_end in reaches if is_at_end]
         scratch = _rounded_up(step.scratch_bytes)
         place = max(before) if before else arena_bytes - max(after) - scratch
         scratches.append(place)

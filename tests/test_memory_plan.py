@@ -21,6 +21,7 @@ STEPS = st.lists(
         output_bytes=st.integers(1, 500),
         scratch_bytes=st.integers(0, 99),
         lead_bytes=st.one_of(st.none(), st.integers(-200, 200)),
+        unread_bytes=st.integers(0, 90),
     ),
     min_size=1,
     max_size=7,
@@ -40,7 +41,8 @@ def test_nothing_that_a_step_needs_overlaps(steps: list[StepMemory]) -> None:
         scratch = (plan.scratch_offsets[index], step.scratch_bytes)
         read = (0, 0)
         if index:
-            read = (plan.map_offsets[index - 1], steps[index - 1].output_bytes)
+            read_bytes = max(0, steps[index - 1].output_bytes - step.unread_bytes)
+            read = (plan.map_offsets[index - 1], read_bytes)
         assert apart(scratch, written)
         assert apart(scratch, read)
         if not apart(written, read):
@@ -56,6 +58,11 @@ def test_nothing_that_a_step_needs_overlaps(steps: list[StepMemory]) -> None:
 def apart(first: tuple[int, int], second: tuple[int, int]) -> bool:
     (low, size), (high, other) = sorted((first, second))
     return size == 0 or other == 0 or low + size <= high
+
+
+def test_scratch_lies_over_what_is_not_read() -> None:
+    first, second = StepMemory(1000), StepMemory(600, 200, unread_bytes=80)
+    assert plan_memory([first, second]).arena_bytes == 1720
 
 
 @given(sizes=SIZES)

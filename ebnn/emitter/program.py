@@ -18,7 +18,8 @@ class Step:
     c_kernels that it needs; `region` is the function that does the work. `block` is the hidden
     block whose activations the step's map holds, None where it holds something in between;
     `layout` is the map's where it is bits. `lead_bytes`: the map may be written over the one that
-    is read, if it begins so far in front of it; None where it must not.
+    is read, if it begins so far in front of it; None where it must not. `unread_bytes`: at the end
+    of the map that is read, what is not.
     """
 
     title: str
@@ -32,10 +33,11 @@ class Step:
     block: int | None = None
     layout: Layout | None = None
     lead_bytes: int | None = None
+    unread_bytes: int = 0
 
     @property
     def memory(self) -> StepMemory:
-        return StepMemory(self.output_bytes, self.scratch_bytes, self.lead_bytes)
+        return StepMemory(self.output_bytes, self.scratch_bytes, self.lead_bytes, self.unread_bytes)
 
 
 @dataclass(frozen=True)
