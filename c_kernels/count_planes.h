@@ -13,7 +13,7 @@
  * part is the list's end, or that the next part is of the next block of planes, and the rotation
  * the other way round from there on. */
 enum { EBNN_NEXT_BLOCK = 253, EBNN_SHARED_END = 254, EBNN_OWN_END = 255 };
-enum { EBNN_BLOCK_WORDS = EBNN_BLOCK_PLANES + 1 };
+enum { EBNN_BLOCK_WORDS = EBNN_BLOCK_PLANES / 32 * 33 };
 enum { EBNN_INVERTED = 0x80 }; /* on a filter's number: it is the other lanes that it reaches */
 
 /* Lanes whose positions have the same taps outside the map. */

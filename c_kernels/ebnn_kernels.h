@@ -132,17 +132,23 @@ typedef struct {
     uint8_t span_classes;    /* at most, of the positions of 32 lanes */
     /* For each pair of a group of 32 filters the lists of count_planes.h: taps of both from the
      * highest shift down, taps of each alone from the lowest up, and its number in the group (0x80:
-     * its -1 weights are listed, so below its threshold is above). Plane 0 of a block fills up the
-     * quads; then come [phase][row][channels, to whole words], 224 a block. */
+     * its -1 weights are listed, so below its threshold is above). A tap is the place of its plane:
+     * [phase][row][channel], each phase filled up to 32, in groups of 32 behind a word 0, 224 a
+     * block. Of ebnn_conv_packed there are the numbers alone, in a group of 16. */
     const uint8_t *lists;
-    const int16_t *margins; /* [filters as listed][margin_count] */
-    const uint32_t *flips;  /* as above */
+    const uint32_t *weights; /* of ebnn_conv_packed: walk_planes.h; else null */
+    const int16_t *margins;  /* [filters as listed][margin_count] */
+    const uint32_t *flips;   /* as above */
 } ebnn_conv_planes_t;
 
-/* `scratch`, in words: 32 for each of phases * kernel_height * ceil(in.channels / 32) groups of
- * planes, 1 for each 7 of these, 32, 12, 2 * span_classes, and one for each 16 taps of a
- * filter, begun ones of each part included, + 3. */
+/* `scratch`, in words: 33 for each group of 32 planes, or 17 where the last one is a half, 13,
+ * 2 * span_classes, 32, and one for each 16 taps of a filter, begun ones of each part included,
+ * + 3. */
 void ebnn_conv_planes(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t *out,
+                      uint32_t *scratch);
+/* The same with weights of a bit each. `scratch`: 16 words fewer, and one for each 4 quads that are
+ * counted of a filter, of both and of it alone, begun ones included. */
+void ebnn_conv_packed(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t *out,
                       uint32_t *scratch);
 
 /* Bit i of word k becomes bit k of word i: of `count` words, 8, 16 or 32, whose bits are taken in

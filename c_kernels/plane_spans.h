@@ -1,4 +1,4 @@
-/* The planes of 32 lanes of a map, and how many ones their windows have: for conv_planes.c. */
+/* The planes of 32 lanes of a map, and how many ones their windows have: for plane_conv.h. */
 #ifndef EBNN_PLANE_SPANS_H
 #define EBNN_PLANE_SPANS_H
 
@@ -6,115 +6,135 @@
 #include "counters.h"
 #include "ebnn_kernels.h"
 
-/* Where 32 planes of a span lie: group (phase * kernel_height + ky) * channel words + word. */
-static inline uint32_t *ebnn_plane_group(uint32_t *planes, uint32_t group) {
-    return planes + 32u * group + group / (EBNN_BLOCK_PLANES / 32u) + 1u;
+/* Planes lie in groups of 32, a word 0 in front of each group and behind the last one. Of a phase
+ * of the stride there are those of each kernel row's channels, filled up to whole groups. */
+static inline uint32_t *ebnn_plane(uint32_t *planes, uint32_t plane) {
+    return planes + plane + plane / 32u + 1u;
+}
+
+/* Half groups of a phase that have planes. */
+static inline uint32_t ebnn_phase_halves(const ebnn_window_t *w) {
+    return ((uint32_t)w->in.channels * w->kernel_height + 15u) / 16u;
+}
+
+/* Half groups of all phases; the last group can be a half. */
+static inline uint32_t ebnn_plane_halves(const ebnn_conv_planes_t *layer) {
+    const uint32_t halves = ebnn_phase_halves(&layer->window);
+    return layer->phases * (halves + (halves & 1u)) - (halves & 1u);
 }
 
 /* What the lanes of a span see, from lane column `x` on: of map row `row`, which can lie outside,
  * and those a stride further down, every stride-th pixel from `phase` - padding; of these one word
- * of `words`. */
-EBNN_NOINLINE void ebnn_gather_group(const ebnn_conv_planes_t *layer, const uint32_t *in,
+ * of `words`. `lanes`: [32], with a bit for each of its channels. */
+EBNN_NOINLINE void ebnn_gather_lanes(const ebnn_conv_planes_t *layer, const uint32_t *in,
                                      int32_t row, uint32_t x, uint32_t phase, uint32_t words,
-                                     uint32_t *planes) {
+                                     uint32_t *lanes) {
     const ebnn_window_t *w = &layer->window;
     const uint32_t step = w->stride * words;
     /* Lanes of a row at and past the map's end. */
     const uint32_t inside_end = layer->inside + (phase < layer->inside_phases ? 1u : 0u);
+    /* Rows below those that any position needs can hold something else. */
+    const int32_t needed =
+        (int32_t)((layer->rows - 1u) * w->stride + w->kernel_height) - w->padding;
+    const int32_t row_end = needed < w->in.height ? needed : w->in.height;
     for (uint32_t left = 32; left != 0; row += w->stride, x = 0) {
-        uint32_t lanes = layer->pitch - x < left ? layer->pitch - x : left;
-        uint32_t outside = lanes;
-        left -= lanes;
-        if (row >= 0 && row < w->in.height && x < inside_end) {
+        uint32_t of_row = layer->pitch - x < left ? layer->pitch - x : left;
+        uint32_t outside = of_row;
+        left -= of_row;
+        if (row >= 0 && row < row_end && x < inside_end) {
             int32_t column = (int32_t)(x * w->stride + phase) - w->padding;
-            uint32_t inside = inside_end - x < lanes ? inside_end - x : lanes;
-            outside = lanes - inside;
+            uint32_t inside = inside_end - x < of_row ? inside_end - x : of_row;
+            outside = of_row - inside;
             for (; column < 0 && inside != 0; --inside) {
-                *planes++ = 0;
+                *lanes++ = 0;
                 column += w->stride;
             }
             uint32_t at = (uint32_t)(row * w->in.width + column) * words;
             for (; inside != 0; --inside) {
-                *planes++ = in[at];
+                *lanes++ = in[at];
                 at += step;
             }
         }
         for (; outside != 0; --outside) {
-            *planes++ = 0;
+            *lanes++ = 0;
         }
     }
-    ebnn_transpose(planes - 32, 32);
 }
 
 /* All planes of the span from lane (y, x) on. Those of kernel row `known` and the rows after it are
- * there, but as the first ones. */
+ * there, but as the first ones. `lanes`: [32], for what is gathered. */
 EBNN_NOINLINE void ebnn_gather_span(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t y,
-                                    uint32_t x, uint32_t known, uint32_t *planes) {
+                                    uint32_t x, uint32_t known, uint32_t *planes, uint32_t *lanes) {
     const ebnn_window_t *w = &layer->window;
-    const uint32_t words = ((uint32_t)w->in.channels + 31u) / 32u;
+    const uint32_t channels = w->in.channels, words = (channels + 31u) / 32u;
     const uint32_t last = w->kernel_height - 1u;
     /* The rows between, where those of the first and of the last kernel row have all their lanes.
      */
     const uint32_t between = w->stride == 1 && last * layer->pitch <= 32 ? 1 : last;
-    uint32_t group = 0;
     for (uint32_t phase = 0; phase < layer->phases; ++phase) {
+        uint32_t plane = (ebnn_phase_halves(w) + 1u) / 2u * 32u * phase;
         for (uint32_t ky = 0; ky <= last; ++ky) {
-            const int32_t row = (int32_t)(y * w->stride + ky) - w->padding;
-            for (uint32_t word = 0; word < words; ++word, ++group) {
-                uint32_t *const to = ebnn_plane_group(planes, group);
-                if (known + ky <= last) {
-                    const uint32_t *const from = ebnn_plane_group(planes, group + known * words);
-                    for (uint32_t i = 0; i < 32; ++i) {
-                        to[i] = from[i];
+            const uint32_t end = plane + channels;
+            if (known + ky <= last) {
+                for (; plane != end; ++plane) {
+                    *ebnn_plane(planes, plane) = *ebnn_plane(planes, plane + known * channels);
+                }
+            } else if (ky < between || ky == last) {
+                const int32_t row = (int32_t)(y * w->stride + ky) - w->padding;
+                for (uint32_t word = 0; word < words; ++word) {
+                    const uint32_t whole = plane % 32u == 0 && end - plane >= 32u;
+                    uint32_t *const gathered = whole ? ebnn_plane(planes, plane) : lanes;
+                    ebnn_gather_lanes(layer, in + word, row, x, phase, words, gathered);
+                    ebnn_transpose(gathered, 32);
+                    if (whole) {
+                        plane += 32u;
+                        continue;
                     }
-                } else if (ky < between || ky == last) {
-                    ebnn_gather_group(layer, in + word, row, x, phase, words, to);
+                    for (uint32_t i = 0; i < 32 && plane != end; ++i, ++plane) {
+                        *ebnn_plane(planes, plane) = lanes[i];
+                    }
                 }
             }
+            plane = end;
         }
     }
     for (uint32_t ky = between; ky < last; ++ky) {
-        for (uint32_t word = 0; word < words; ++word) {
-            const uint32_t *const first = ebnn_plane_group(planes, word);
-            const uint32_t *const end = ebnn_plane_group(planes, last * words + word);
-            uint32_t *const to = ebnn_plane_group(planes, ky * words + word);
-            const uint32_t down = ky * layer->pitch, up = (last - ky) * layer->pitch;
-            for (uint32_t i = 0; i < 32; ++i) {
-                to[i] = first[i] >> down | end[i] << up;
-            }
+        const uint32_t down = ky * layer->pitch, up = (last - ky) * layer->pitch;
+        for (uint32_t channel = 0; channel < channels; ++channel) {
+            *ebnn_plane(planes, ky * channels + channel) =
+                *ebnn_plane(planes, channel) >> down |
+                *ebnn_plane(planes, last * channels + channel) << up;
         }
     }
 }
 
-/* Count the ones of `groups` groups of planes, from `group` on. */
-EBNN_NOINLINE void ebnn_count_ones(uint32_t *planes, uint32_t group, uint32_t groups,
-                                   uint32_t *ones) {
+/* Count the ones of `halves` half groups of planes. */
+EBNN_NOINLINE void ebnn_count_ones(const uint32_t *planes, uint32_t halves, uint32_t *ones) {
     uint32_t bit0 = 0, bit1 = 0, bit2 = 0, bit3 = 0;
     for (uint32_t i = 4; i < EBNN_COUNT_PLANES; ++i) {
         ones[i] = 0;
     }
-    for (; groups != 0; --groups, ++group) {
-        const uint32_t *plane = ebnn_plane_group(planes, group);
-        for (const uint32_t *const end = plane + 32; plane != end; plane += 16) {
-            uint32_t x1 = plane[0], y1 = plane[1], x2 = plane[2], y2 = plane[3];
-            EBNN_ADD_FOUR(bit0, x1, y1, x2, y2);
-            EBNN_ADD_FIRST(bit1, x2, x1);
-            uint32_t x3 = plane[4], y3 = plane[5], x4 = plane[6], y4 = plane[7];
-            EBNN_ADD_FOUR(bit0, x3, y3, x4, y4);
-            EBNN_ADD_SECOND(bit1, x2, x4, x3);
-            EBNN_ADD_FIRST(bit2, x4, x2);
-            x1 = plane[8], y1 = plane[9], x2 = plane[10], y2 = plane[11];
-            EBNN_ADD_FOUR(bit0, x1, y1, x2, y2);
-            EBNN_ADD_FIRST(bit1, x2, x1);
-            x3 = plane[12], y3 = plane[13];
-            uint32_t x5 = plane[14], y5 = plane[15];
-            EBNN_ADD_FOUR(bit0, x3, y3, x5, y5);
-            EBNN_ADD_SECOND(bit1, x2, x5, x3);
-            EBNN_ADD_SECOND(bit2, x4, x5, x2);
-            EBNN_ADD(bit3, x5, x4);
-            for (uint32_t i = 4; i < EBNN_COUNT_PLANES; ++i) {
-                EBNN_ADD_HALF(ones[i], x5);
-            }
+    const uint32_t *plane = planes;
+    for (uint32_t half = 0; half != halves; ++half, plane += 16) {
+        plane += half % 2u == 0; /* the word 0 */
+        uint32_t x1 = plane[0], y1 = plane[1], x2 = plane[2], y2 = plane[3];
+        EBNN_ADD_FOUR(bit0, x1, y1, x2, y2);
+        EBNN_ADD_FIRST(bit1, x2, x1);
+        uint32_t x3 = plane[4], y3 = plane[5], x4 = plane[6], y4 = plane[7];
+        EBNN_ADD_FOUR(bit0, x3, y3, x4, y4);
+        EBNN_ADD_SECOND(bit1, x2, x4, x3);
+        EBNN_ADD_FIRST(bit2, x4, x2);
+        x1 = plane[8], y1 = plane[9], x2 = plane[10], y2 = plane[11];
+        EBNN_ADD_FOUR(bit0, x1, y1, x2, y2);
+        EBNN_ADD_FIRST(bit1, x2, x1);
+        x3 = plane[12], y3 = plane[13];
+        uint32_t x5 = plane[14], y5 = plane[15];
+        EBNN_ADD_FOUR(bit0, x3, y3, x5, y5);
+        EBNN_ADD_SECOND(bit1, x2, x5, x3);
+        EBNN_ADD_SECOND(bit2, x4, x5, x2);
+        EBNN_ADD(bit3, x5, x4);
+        for (uint32_t i = 4; i < EBNN_COUNT_PLANES; ++i) {
+            EBNN_ADD_HALF(ones[i], x5);
         }
     }
     ones[0] = bit0;
@@ -124,15 +144,15 @@ EBNN_NOINLINE void ebnn_count_ones(uint32_t *planes, uint32_t group, uint32_t gr
 }
 
 /* -ceil(|a| / 2) and the lowest bit of |a|, at lanes shifts - 1 further up. `ones`: scratch. */
-EBNN_NOINLINE void ebnn_count_window(const ebnn_conv_planes_t *layer, uint32_t *planes,
+EBNN_NOINLINE void ebnn_count_window(const ebnn_conv_planes_t *layer, const uint32_t *planes,
                                      uint32_t *start, uint32_t *ones) {
     const ebnn_window_t *w = &layer->window;
-    const uint32_t groups = ((uint32_t)w->in.channels + 31u) / 32u * w->kernel_height;
+    const uint32_t halves = ebnn_phase_halves(w);
     for (uint32_t i = 0; i <= EBNN_COUNT_PLANES; ++i) {
         start[i] = 0;
     }
     for (uint32_t phase = 0; phase < layer->phases; ++phase) {
-        ebnn_count_ones(planes, phase * groups, groups, ones);
+        ebnn_count_ones(planes + (halves + 1u) / 2u * 33u * phase, halves, ones);
         uint32_t up = layer->shifts;
         for (uint32_t kx = phase; kx < w->kernel_width; kx += w->stride) {
             uint32_t carry = 0;

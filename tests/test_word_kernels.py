@@ -17,6 +17,7 @@ from ebnn.emitter.fast import fast_program
 from ebnn.emitter.goal import Goal
 from ebnn.emitter.variants.edges import edges_of
 from ebnn.emitter.variants.lanes import COUNT_PLANES, lanes_of
+from ebnn.emitter.variants.packed_planes import packed_of
 from ebnn.emitter.variants.planes import BLOCK_PLANES, lists_of
 from ebnn.emulation import EmulatedModel, Firmware
 from ebnn.firmware import build_model
@@ -52,6 +53,8 @@ def images(count: int) -> NDArray[np.generic]:
     [
         ("conv_planes", []),
         ("conv_planes", ["-DEBNN_PORTABLE"]),  # the C that the assembly stands for
+        ("conv_packed", []),
+        ("conv_packed", ["-DEBNN_PORTABLE"]),
         ("conv_sliced", []),
         ("conv_tables", []),
     ],
@@ -88,6 +91,11 @@ def test_filters_that_agree_are_counted_together() -> None:
     layer = block(DEMO_LIKE)
     alone = int((layer.weight > 0).sum())
     assert 4 * lists_of(layer).quads < 0.8 * alone
+
+
+def test_packed_weights_take_a_bit_each_whatever_the_channels() -> None:
+    layer = block("conv1x1-48, conv3x3-64, fc-4")
+    assert packed_of(layer).words.nbytes == layer.weight.size // 8
 
 
 def test_lanes_outside_the_map_are_shared_by_two_rows() -> None:

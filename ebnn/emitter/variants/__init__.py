@@ -5,7 +5,7 @@ from ebnn.emitter.variants.conv_bits import CONV_BITS
 from ebnn.emitter.variants.conv_columns import CONV_COLUMNS
 from ebnn.emitter.variants.conv_dense import CONV_DENSE, CONV_DENSE_SMALL
 from ebnn.emitter.variants.conv_int import CONV_INT
-from ebnn.emitter.variants.conv_planes import CONV_PLANES
+from ebnn.emitter.variants.conv_planes import CONV_PACKED, CONV_PLANES
 from ebnn.emitter.variants.conv_sliced import CONV_SLICED, CONV_SLICED_NARROW, CONV_TABLES
 from ebnn.emitter.variants.fc_lists import FC_LISTS
 from ebnn.emitter.variants.head_lookup import head_lookup
@@ -19,6 +19,7 @@ HIDDEN: tuple[Variant[HiddenLayer, Step], ...] = (
     CONV_SLICED_NARROW,
     CONV_TABLES,
     CONV_PLANES,
+    CONV_PACKED,
     CONV_COLUMNS,
     CONV_DENSE,
     CONV_DENSE_SMALL,

@@ -1,9 +1,13 @@
-"""conv_planes.c: 32 positions of the map at a time. Serves binary convolutions of words."""
+"""conv_planes.c and conv_packed.c: 32 positions of the map at a time. Serve binary convolutions of
+words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ebnn.architecture import ConvPool
 from ebnn.emitter.c_text import array, struct, window
@@ -11,20 +15,45 @@ from ebnn.emitter.layout import words_layout
 from ebnn.emitter.program import Step
 from ebnn.emitter.variants.common import conv_of, is_conv, pack_flips, total_bytes
 from ebnn.emitter.variants.edges import edge_fields
-from ebnn.emitter.variants.lanes import COUNT_PLANES, LANES, Lanes, lanes_of, plane_groups
-from ebnn.emitter.variants.planes import BLOCK_PLANES, lists_of
+from ebnn.emitter.variants.lanes import (
+    COUNT_PLANES,
+    LANES,
+    Lanes,
+    lanes_of,
+    plane_groups,
+    plane_halves,
+)
+from ebnn.emitter.variants.packed_planes import PACKED_GROUP, packed_of
+from ebnn.emitter.variants.planes import lists_of
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
 
+_SHARED = (
+    "count_planes.h",
+    "counters.h",
+    "pair_lanes.h",
+    "plane_conv.h",
+    "plane_spans.h",
+    "transpose.c",
+)
 _KERNELS = (
     "conv_planes.c",
     "count_planes.c",
-    "count_planes.h",
     "count_planes_thumb1.h",
     "count_planes_thumb2.h",
-    "counters.h",
-    "plane_spans.h",
-    "transpose.c",
+    "pair_lanes_thumb1.h",
+    "pair_lanes_thumb2.h",
+    *_SHARED,
+)
+_PACKED_KERNELS = (
+    "conv_packed.c",
+    "pair_lanes_thumb1.h",
+    "pair_lanes_thumb2.h",
+    "walk_planes.c",
+    "walk_planes.h",
+    "walk_planes_thumb1.h",
+    "walk_planes_thumb2.h",
+    *_SHARED,
 )
 
 
@@ -33,15 +62,55 @@ def _serves(site: Site[HiddenLayer]) -> bool:
 
 
 def _call(site: Site[HiddenLayer]) -> Step:
+    lists, name = lists_of(site.layer), site.name
+    return _step(
+        site,
+        "conv_planes",
+        _KERNELS,
+        array(f"{name}_lists", lists.taps, "what is counted, filters in pairs"),
+        {"lists": f"{name}_lists", "weights": "0"},
+        lists.margins,
+        lists.taps.nbytes,
+        32 + lists.carries,
+    )
+
+
+def _call_packed(site: Site[HiddenLayer]) -> Step:
+    packed, name = packed_of(site.layer), site.name
+    return _step(
+        site,
+        "conv_packed",
+        _PACKED_KERNELS,
+        array(f"{name}_weights", packed.words, "weights: pairs of filters, shifts, planes")
+        + array(f"{name}_numbers", packed.numbers, "filters of the pairs"),
+        {"lists": f"{name}_numbers", "weights": f"{name}_weights"},
+        packed.margins,
+        total_bytes(packed.words, packed.numbers),
+        PACKED_GROUP + packed.carries,
+    )
+
+
+def _step(
+    site: Site[HiddenLayer],
+    kernel: str,
+    kernels: tuple[str, ...],
+    weights: str,
+    weight_fields: Mapping[str, object],
+    margins: NDArray[np.int16],
+    weight_bytes: int,
+    filter_words: int,
+) -> Step:
+    """How to call `kernel`: `weights` in C, the fields that name them, their bytes, and words of
+    scratch for the filters that are counted at once."""
     layer, name = site.layer, site.name
-    block, lanes, lists = conv_of(layer), lanes_of(layer), lists_of(layer)
+    block, lanes = conv_of(layer), lanes_of(layer)
     assert lanes is not None
-    flips, planes = pack_flips(layer), 32 * plane_groups(layer)
+    flips = pack_flips(layer)
     span_classes = max(lanes.classes(*start) for start in lanes.spans)
     inside, inside_phases = divmod(layer.in_shape[2] + block.padding - 1, block.stride)
     declarations = (
-        array(f"{name}_lists", lists.taps, "what is counted, filters in pairs")
-        + array(f"{name}_margins", lists.margins, "margins: filters as listed, classes of lanes")
+        weights
+        + array(f"{name}_margins", margins, "margins: filters as listed, classes of lanes")
         + array(f"{name}_flips", flips, "1 where the sign falls")
         + struct(
             "ebnn_conv_planes_t",
@@ -56,45 +125,54 @@ def _call(site: Site[HiddenLayer]) -> Step:
                 "inside": inside,
                 "inside_phases": inside_phases + 1,
                 **edge_fields(lanes.edges),
-                "margin_count": lists.margins.shape[1],
+                "margin_count": margins.shape[1],
                 "span_classes": span_classes,
-                "lists": f"{name}_lists",
+                **weight_fields,
                 "margins": f"{name}_margins",
                 "flips": f"{name}_flips",
             },
         )
     )
-    words = planes + -(-planes // BLOCK_PLANES) + 32 + COUNT_PLANES + 1
-    words += 2 * span_classes + lists.carries + 3
+    words = 16 * plane_halves(layer) + plane_groups(layer) + 1
+    words += COUNT_PLANES + 1 + 2 * span_classes + filter_words + 3
     written = words_layout(layer.out_shape)
     return Step(
         title=str(block),
         declarations=declarations,
-        call=f"ebnn_conv_planes(&{name}, {{input}}, {{output}}, {{scratch}});",
+        call=f"ebnn_{kernel}(&{name}, {{input}}, {{output}}, {{scratch}});",
         output_bytes=written.map_bytes,
-        kernels=_KERNELS,
-        region="ebnn_conv_planes",
+        kernels=kernels,
+        region=f"ebnn_{kernel}",
         scratch_bytes=4 * words,
-        parameter_bytes=total_bytes(lists.taps, lists.margins, flips),
+        parameter_bytes=weight_bytes + total_bytes(margins, flips),
         block=site.index,
         layout=written,
         lead_bytes=_lead_bytes(lanes, layer),
+        unread_bytes=_unread_bytes(lanes, layer),
     )
 
 
 def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
-    layer = site.layer
-    block, lanes, lists = conv_of(layer), lanes_of(layer), lists_of(layer)
+    lists = lists_of(site.layer)
+    return _work_of(site.layer, {"quads": lists.quads, "parts": lists.parts})
+
+
+def _work_packed(site: Site[HiddenLayer]) -> Mapping[str, float]:
+    packed = packed_of(site.layer)
+    return _work_of(site.layer, {"quads": packed.quads, "words": packed.walked})
+
+
+def _work_of(layer: HiddenLayer, counted: Mapping[str, int]) -> Mapping[str, float]:
+    """`counted`: what is counted of all filters in each span."""
+    block, lanes = conv_of(layer), lanes_of(layer)
     assert lanes is not None
-    filters = len(layer.weight)
-    spans = lanes.spans
+    filters, spans = len(layer.weight), lanes.spans
     gathered = sum(len(rows) for rows in _gathered(lanes, block))
     positions = lanes.edges.rows * lanes.edges.columns
     return {
-        "gathered": gathered * plane_groups(layer) // block.kernel_height,
+        "gathered": gathered * lanes.phases * -(-layer.in_shape[0] // 32),
         "planes": len(spans) * plane_groups(layer),
-        "quads": len(spans) * lists.quads,
-        "parts": len(spans) * lists.parts,
+        **{name: len(spans) * count for name, count in counted.items()},
         "windows": len(spans) * filters,
         "classes": sum(lanes.classes(*start) - 1 for start in spans) * filters,
         "positions": positions * -(-filters // 32),
@@ -135,4 +213,13 @@ def _lead_bytes(lanes: Lanes, layer: HiddenLayer) -> int:
     return lead
 
 
+def _unread_bytes(lanes: Lanes, layer: HiddenLayer) -> int:
+    """Of the input, the rows below those that the pooled positions need."""
+    block = conv_of(layer)
+    channels, height, width = layer.in_shape
+    needed = (lanes.edges.rows - 1) * block.stride + block.kernel_height - block.padding
+    return max(0, height - needed) * width * -(-channels // 32) * 4
+
+
 CONV_PLANES = Variant("conv_planes", _serves, _call, _work)
+CONV_PACKED = Variant("conv_packed", _serves, _call_packed, _work_packed)

@@ -72,7 +72,13 @@ def lanes_of(layer: HiddenLayer) -> Lanes | None:
 
 
 def plane_groups(layer: HiddenLayer) -> int:
-    """Groups of 32 planes of a span: [phase][kernel row][channel word]."""
+    """Groups of 32 planes of a span: [phase][kernel row][channel], each phase in whole groups."""
     block = conv_of(layer)
-    words = -(-layer.in_shape[0] // LANES)
-    return min(block.stride, block.kernel_width) * block.kernel_height * words
+    of_phase = -(-block.kernel_height * layer.in_shape[0] // LANES)
+    return min(block.stride, block.kernel_width) * of_phase
+
+
+def plane_halves(layer: HiddenLayer) -> int:
+    """The same in halves: the last group can be one."""
+    last = conv_of(layer).kernel_height * layer.in_shape[0] % LANES
+    return 2 * plane_groups(layer) - (0 < last <= LANES // 2)

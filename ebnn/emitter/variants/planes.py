@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from ebnn.emitter.variants.common import conv_of
 from ebnn.emitter.variants.edges import outside_of
-from ebnn.emitter.variants.lanes import lanes_of, plane_groups
+from ebnn.emitter.variants.lanes import LANES, lanes_of, plane_groups
 from ebnn.lowered import HiddenLayer
 
 BLOCK_PLANES = 224  # EBNN_BLOCK_PLANES
 _GROUP = 32  # filters that are written at once
 _QUAD = 4  # taps that are counted at once
 _CARRY_QUADS = 4  # that give a carry
-_INVERTED = 0x80  # EBNN_INVERTED: what is listed are a filter's weights -1
+INVERTED = 0x80  # EBNNINVERTED: what is listed are a filter's weights -1
 _NEXT_BLOCK, _SHARED_END, _OWN_END = 253, 254, 255  # EBNN_NEXT_BLOCK and so on
 
-_Taps = NDArray[np.bool_]  # [shift][plane]
+Taps = NDArray[np.bool_]  # [shift][plane]
 
 
 @dataclass(frozen=True)
@@ -61,49 +61,52 @@ class _List:
             if index and index % shifts == 0:
                 listed.append(_NEXT_BLOCK)
             filling = [0] * (quads * _QUAD - len(part))
-            listed += [quads - 1, *(1 + int(plane) for plane in part), *filling]
+            slots = (1 + int(plane) + int(plane) // LANES for plane in part)  # behind words 0
+            listed += [quads - 1, *slots, *filling]
         return [*listed, self.end]
 
 
 def lists_of(layer: HiddenLayer) -> Lists:
     """What conv_planes.c counts, and in which order."""
-    positive, used = _by_shift(layer)
+    positive, used = by_shift(layer)
     outside = outside_of(layer).reshape(-1, *layer.weight.shape[2:])
     taps: list[int] = []
     margins = []
     quads = parts = carries = 0
     for first in range(0, len(positive), _GROUP):
-        for pair in _pairs(positive[first : first + _GROUP, used]):
+        group = positive[first : first + _GROUP, used]
+        for pair in pairs_of(group, _taps_of_pairs(group)):
             listed = [(positive[first + index] != inverted) & used for index, inverted in pair]
             shared = _list(_shared(*listed), is_shared=True)
             own = [_list(each & ~_shared(*listed), is_shared=False) for each in listed]
             taps += shared.encoded()
             for (index, inverted), alone in zip(pair, own, strict=True):
-                taps += [*alone.encoded(), index | _INVERTED * inverted]
-                margins.append(_margins(layer, first + index, inverted, outside))
+                taps += [*alone.encoded(), index | INVERTED * inverted]
+                margins.append(margins_of(layer, first + index, inverted, outside))
                 carries = max(carries, shared.carries + alone.carries)
             quads += sum(sum(each.quads) for each in (shared, *own))
             parts += sum(len(each.parts) for each in (shared, *own))
     return Lists(np.array(taps, np.uint8), np.array(margins, np.int16), quads, parts, carries)
 
 
-def _by_shift(layer: HiddenLayer) -> tuple[NDArray[np.bool_], _Taps]:
+def by_shift(layer: HiddenLayer) -> tuple[NDArray[np.bool_], Taps]:
     """[filter][shift][plane]: where the weights are +1; and where there are weights."""
     block, lanes = conv_of(layer), lanes_of(layer)
     assert lanes is not None
     filters, channels = layer.weight.shape[:2]
-    row_planes = 32 * plane_groups(layer) // (lanes.phases * block.kernel_height)
-    shape = (lanes.shifts, lanes.phases, block.kernel_height, row_planes)
+    shape = (lanes.shifts, lanes.phases, LANES * plane_groups(layer) // lanes.phases)
     positive = np.zeros((filters, *shape), dtype=bool)
     used = np.zeros(shape, dtype=bool)
+    taps = block.kernel_height * channels
     for kx in range(block.kernel_width):
         shift, phase = divmod(kx, block.stride)
-        positive[:, shift, phase, :, :channels] = layer.weight[..., kx].transpose(0, 2, 1) > 0
-        used[shift, phase, :, :channels] = True
+        of_column = layer.weight[..., kx].transpose(0, 2, 1).reshape(filters, taps)
+        positive[:, shift, phase, :taps] = of_column > 0
+        used[shift, phase, :taps] = True
     return positive.reshape(filters, lanes.shifts, -1), used.reshape(lanes.shifts, -1)
 
 
-def _list(taps: _Taps, is_shared: bool) -> _List:
+def _list(taps: Taps, is_shared: bool) -> _List:
     """A list of taps. Its blocks start at alternate ends of the shifts, where the one before, or
     the shared list, left off."""
     starts = range(0, taps.shape[1], BLOCK_PLANES)
@@ -116,7 +119,7 @@ def _list(taps: _Taps, is_shared: bool) -> _List:
     return _List(parts, len(starts), _SHARED_END if is_shared else _OWN_END)
 
 
-def _shared(first: _Taps, second: _Taps | None = None) -> _Taps:
+def _shared(first: Taps, second: Taps | None = None) -> Taps:
     """What is counted once for a pair. Taps of both that begin a quad which there is room for in
     the quads of each are left to these."""
     if second is None:
@@ -136,7 +139,7 @@ def _shared(first: _Taps, second: _Taps | None = None) -> _Taps:
     return shared
 
 
-def _margins(
+def margins_of(
     layer: HiddenLayer, filter_: int, inverted: bool, outside: NDArray[np.bool_]
 ) -> list[int]:
     """For each class of positions what 2 A - |a| is compared with."""
@@ -154,16 +157,14 @@ def _margins(
     return margins
 
 
-def _pairs(positive: NDArray[np.bool_]) -> list[list[tuple[int, bool]]]:
-    """Pairs of (filter, whether its weights -1 are listed) with few taps to count; an odd number
-    of filters leaves one alone, at the end."""
-    filters, products = positive.shape
+def _taps_of_pairs(positive: NDArray[np.bool_]) -> NDArray[np.integer]:
+    """Taps that either of two filters lists, as `pairs_of` takes them."""
+    products = positive.shape[1]
     signs = np.where(positive, 1, -1).astype(np.int32)
     ones = positive.sum(axis=1)
     agree = (products + signs @ signs.T) // 2  # taps with the same weight
     both = (agree + ones[:, None] + ones[None, :] - products) // 2  # +1 in both
-    # Taps that either lists: with both signs kept, and with the second, first, or both inverted.
-    either = np.stack(
+    return np.stack(
         [
             ones[:, None] + ones[None, :] - both,
             products - (ones[None, :] - both),
@@ -171,15 +172,23 @@ def _pairs(positive: NDArray[np.bool_]) -> list[list[tuple[int, bool]]]:
             products - both,
         ]
     )
-    cost = either.min(axis=0)
-    order = _matched(cost)
+
+
+def pairs_of(
+    positive: NDArray[np.bool_], costs: NDArray[np.integer]
+) -> list[list[tuple[int, bool]]]:
+    """Pairs of (filter, whether its weights -1 are listed) that cost little; an odd number of
+    filters leaves one alone, at the end. `costs`, (4, filters, filters), are those of a pair with
+    both signs kept, and with the second, first, or both inverted."""
+    filters, products = positive.shape
+    order = _matched(costs.min(axis=0))
     pairs = []
     for first, second in zip(order[::2], order[1::2], strict=False):
-        choice = int(either[:, first, second].argmin())
+        choice = int(costs[:, first, second].argmin())
         pairs.append([(first, choice >= 2), (second, choice % 2 == 1)])
     if filters % 2:
         last = order[-1]
-        pairs.append([(last, bool(2 * ones[last] > products))])
+        pairs.append([(last, bool(2 * positive[last].sum() > products))])
     return pairs
 
 
