@@ -23,8 +23,8 @@
 #include "ebnn_kernels.h"
 #include "plane_spans.h"
 
-/* The classes of lanes that the span from (y, x) on has, at lanes shifts - 1 further
-   up. */
+/* The classes of lanes that the span from (y, x) on has, at lanes shifts - 1
+ * further up. */
 EBNN_NOINLINE ebnn_lane_class_t *ebnn_find_classes(const ebnn_conv_planes_t *layer, uint32_t y,
                                                    uint32_t x, ebnn_lane_class_t *classes) {
     ebnn_lane_class_t *end = classes;

@@ -11,9 +11,22 @@
     "clz    " to ", r0\n"                                                                          \
     "lsr.w  " bit ", lr, " to "\n"                                                                 \
     "bics   r0, " bit "\n"
-/* Four planes, or no more than two, with which a word ends. r6 + the four: of the carries a and b,
- * r4 becomes b and r2 a ^ b. */
-#define EBNN_WALK_FOUR                                                                             \
+/* Four planes. r6 + the four: of the carries a and b, r4 becomes b and r2 a ^ b. `spare` is a
+ * register that nothing waits in. Their loads take 5 cycles in a row; for that none may be split by
+ * a word's end. */
+#define EBNN_WALK_FOUR(spare)                                                                      \
+    "clz    r2, r0\n"                                                                              \
+    "lsr.w  r5, lr, r2\n"                                                                          \
+    "bic.w  r0, r0, r5\n" EBNN_NEXT_INDEX("r3", "r5")                                              \
+        EBNN_NEXT_INDEX("r4", "r5") "clz    r5, r0\n"                                              \
+                                    "lsr.w  " spare ", lr, r5\n"                                   \
+                                    "bic.w  r0, r0, " spare "\n"                                   \
+                                    "ldr.w  r2, [r1, r2, lsl #2]\n"                                \
+                                    "ldr.w  r3, [r1, r3, lsl #2]\n"                                \
+                                    "ldr.w  r4, [r1, r4, lsl #2]\n"                                \
+                                    "ldr.w  r5, [r1, r5, lsl #2]\n" EBNN_ADD_FOUR_TO_R6
+/* The same in two times two. */
+#define EBNN_WALK_FOUR_WITHOUT_SPARE                                                               \
     EBNN_NEXT_INDEX("r2", "r4")                                                                    \
     EBNN_NEXT_INDEX("r3", "r4")                                                                    \
     "ldr.w  r2, [r1, r2, lsl #2]\n"                                                                \
@@ -114,45 +127,46 @@
     "adr.w  r5, 13f\n"                                                                             \
     "b      3b\n"                                                                                  \
     ".p2align 2\n"                                                                                 \
-    "10:\n" EBNN_WALK_FOUR EBNN_FIRST_TO_R7 EBNN_UNLESS_DONE(                                      \
-        "11f", combine,                                                                            \
-        "21b") ".p2align 2\n"                                                                      \
-               "11:\n" EBNN_WALK_FOUR EBNN_SECOND_TO_R7 "eor.w  r11, r8, r4\n"                     \
-               "orr.w  r11, r11, r9\n"                                                             \
-               "eor.w  r8, r8, r9\n" EBNN_UNLESS_DONE(                                             \
-                   "12f", combine,                                                                 \
-                   "22b") ".p2align 2\n"                                                           \
-                          "12:\n" EBNN_WALK_FOUR EBNN_FIRST_TO_R7 EBNN_UNLESS_DONE(                \
-                              "13f", combine, "23b") ".p2align 2\n"                                \
-                                                     "13:\n" EBNN_WALK_FOUR EBNN_SECOND_TO_R7      \
-                                                     "14:\n"                                       \
-                                                     "eor.w  r4, r4, r8\n"                         \
-                                                     "bic.w  r4, r4, r9\n"                         \
-                                                     "eor.w  r11, r11, r4\n"                       \
-                                                     "eor.w  r4, r4, r8\n"                         \
-                                                     "eor.w  r8, r8, r9\n"                         \
-                                                     "eor.w  r4, r4, r12\n"                        \
-                                                     "bic.w  r4, r4, r11\n"                        \
-                                                     "eor.w  r4, r4, r12\n"                        \
-                                                     "eor.w  r12, r12, r11\n"                      \
-                                                     "ldrd   r3, r2, [sp, #4]\n"                   \
-                                                     "ldr    r5, [sp, #12]\n"                      \
-                                                     "ror.w  r4, r4, r5\n"                         \
-                                                     "str    r4, [r3], #4\n"                       \
-                                                     "str    r3, [sp, #4]\n"                       \
-                                                     "cmp    r0, #0\n"                             \
-                                                     "bne.w  10b\n"                                \
-                                                     "cmp    r10, r2\n"                            \
-                                                     "bhs.w  20b\n"                                \
-                                                     "ldrd   r0, r2, [r10], #8\n"                  \
-                                                     "adds   r1, #132\n" combine "b.w    10b\n"    \
-                                                     "8:\n"                                        \
-                                                     "ldr    r2, [sp, #12]\n"                      \
-                                                     "ror.w  r6, r6, r2\n"                         \
-                                                     "ror.w  r7, r7, r2\n"                         \
-                                                     "ror.w  r8, r8, r2\n"                         \
-                                                     "ror.w  r12, r12, r2\n"                       \
-                                                     "ldr    r1, [sp]\n"
+    "10:\n" EBNN_WALK_FOUR("r9")                                                                   \
+        EBNN_FIRST_TO_R7 EBNN_UNLESS_DONE("11f", combine, "21b") ".p2align 2\n"                    \
+                                                                 "11:\n" EBNN_WALK_FOUR("r11")     \
+                                                                     EBNN_SECOND_TO_R7             \
+        "eor.w  r11, r8, r4\n"                                                                     \
+        "orr.w  r11, r11, r9\n"                                                                    \
+        "eor.w  r8, r8, r9\n" EBNN_UNLESS_DONE(                                                    \
+            "12f", combine,                                                                        \
+            "22b") ".p2align 2\n"                                                                  \
+                   "12:\n" EBNN_WALK_FOUR("r9") EBNN_FIRST_TO_R7 EBNN_UNLESS_DONE(                 \
+                       "13f", combine,                                                             \
+                       "23b") ".p2align 2\n"                                                       \
+                              "13:\n" EBNN_WALK_FOUR_WITHOUT_SPARE EBNN_SECOND_TO_R7 "14:\n"       \
+                              "eor.w  r4, r4, r8\n"                                                \
+                              "bic.w  r4, r4, r9\n"                                                \
+                              "eor.w  r11, r11, r4\n"                                              \
+                              "eor.w  r4, r4, r8\n"                                                \
+                              "eor.w  r8, r8, r9\n"                                                \
+                              "eor.w  r4, r4, r12\n"                                               \
+                              "bic.w  r4, r4, r11\n"                                               \
+                              "eor.w  r4, r4, r12\n"                                               \
+                              "eor.w  r12, r12, r11\n"                                             \
+                              "ldrd   r3, r2, [sp, #4]\n"                                          \
+                              "ldr    r5, [sp, #12]\n"                                             \
+                              "ror.w  r4, r4, r5\n"                                                \
+                              "str    r4, [r3], #4\n"                                              \
+                              "str    r3, [sp, #4]\n"                                              \
+                              "cmp    r0, #0\n"                                                    \
+                              "bne.w  10b\n"                                                       \
+                              "cmp    r10, r2\n"                                                   \
+                              "bhs.w  20b\n"                                                       \
+                              "ldrd   r0, r2, [r10], #8\n"                                         \
+                              "adds   r1, #132\n" combine "b.w    10b\n"                           \
+                              "8:\n"                                                               \
+                              "ldr    r2, [sp, #12]\n"                                             \
+                              "ror.w  r6, r6, r2\n"                                                \
+                              "ror.w  r7, r7, r2\n"                                                \
+                              "ror.w  r8, r8, r2\n"                                                \
+                              "ror.w  r12, r12, r2\n"                                              \
+                              "ldr    r1, [sp]\n"
 /* A filter's lanes, after its own list. */
 #define EBNN_OWN_LANES                                                                             \
     "str.w  r10, [sp, #12]\n"                                                                      \
