@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from random_networks import conv_pools
 
 from ebnn.architecture import ConvPool
-from ebnn.emitter.variants.common import lead_bytes, pixel_lead_bytes
+from ebnn.emitter.variants.common import lead_bytes
 from ebnn.lowered import HiddenLayer
 from ebnn.memory_plan import StepMemory, plan_memory
 
@@ -110,33 +110,13 @@ def convolutions(draw: st.DrawFn) -> HiddenLayer:
     )
 
 
-@given(layer=convolutions(), rows=st.integers(1, 4), is_read_first=st.booleans())
-def test_rows_are_never_written_over_rows_still_to_be_read(
-    layer: HiddenLayer, rows: int, is_read_first: bool
-) -> None:
-    block = layer.block
-    assert isinstance(block, ConvPool)
-    (channels, height, width), (filters, out_height, out_width) = layer.in_shape, layer.out_shape
-    in_row, out_row = 4 * width * -(-channels // 32), 4 * out_width * -(-filters // 32)
-    lead = lead_bytes(layer, rows, is_read_first)
-    written_to = -lead  # the input begins at 0
-    for first in range(0, out_height, rows):
-        end = min(first + rows, out_height)
-        written_to += (end - first) * out_row
-        for row in range(end if is_read_first else first, out_height):
-            top = row * block.pool_stride * block.stride - block.padding
-            bottom = top + (block.pool - 1) * block.stride + block.kernel_height
-            for needed in range(max(0, top), min(height, bottom)):
-                assert written_to <= needed * in_row
-
-
 @given(layer=convolutions())
 def test_pixels_are_never_written_over_pixels_still_to_be_read(layer: HiddenLayer) -> None:
     block = layer.block
     assert isinstance(block, ConvPool)
     (channels, height, width), (filters, out_height, out_width) = layer.in_shape, layer.out_shape
     in_pixel, out_pixel = 4 * -(-channels // 32), 4 * -(-filters // 32)
-    lead = pixel_lead_bytes(layer, in_pixel, out_pixel)
+    lead = lead_bytes(layer, in_pixel, out_pixel)
     reads = []  # the first byte that each pixel's windows read
     for row, column in itertools.product(range(out_height), range(out_width)):
         tops, lefts = (

@@ -60,33 +60,12 @@ def scratch_limit_bytes(map_bytes: int, out_shape: tuple[int, int, int], stack_b
     return max(256, RAM_ABOVE_REFERENCE_BYTES - stack_bytes - unused_bytes)
 
 
-def lead_bytes(layer: HiddenLayer, rows_at_once: int = 1, is_read_first: bool = False) -> int:
-    """How far in front of its input, both in `EBNN_WORDS`, a convolution's output must begin for no
-    row to be written over what is still to be read.
+def lead_bytes(layer: HiddenLayer, in_pixel_bytes: int, out_pixel_bytes: int) -> int:
+    """How far in front of its input a convolution's output must begin for nothing to be written
+    over what is still to be read: maps [row][column] of pixels of so many bytes.
 
-    The kernel writes the output's rows in order, `rows_at_once` of them; `is_read_first`: it has
-    read all that these rows depend on before it writes any of them.
-    """
-    block = conv_of(layer)
-    in_channels, _, in_width = layer.in_shape
-    out_channels, out_height, out_width = layer.out_shape
-    in_row_bytes = in_width * -(-in_channels // 32) * 4
-    out_row_bytes = out_width * -(-out_channels // 32) * 4
-    step = block.pool_stride * block.stride
-    lead = 0
-    for first in range(0, out_height, rows_at_once):
-        end = min(first + rows_at_once, out_height)
-        reading = end if is_read_first else first
-        if reading == out_height:
-            break  # nothing is read any more
-        needed_row = max(0, reading * step - block.padding)
-        lead = max(lead, end * out_row_bytes - needed_row * in_row_bytes)
-    return lead
-
-
-def pixel_lead_bytes(layer: HiddenLayer, in_pixel_bytes: int, out_pixel_bytes: int) -> int:
-    """The same for a kernel that writes a pixel before it reads what that depends on, but not
-    earlier than it has read what the pixels before depend on; maps [row][column] of such pixels.
+    The kernel may write a pixel before it reads what that depends on, but not earlier than it has
+    read what the pixels before depend on.
     """
     block = conv_of(layer)
     width = layer.in_shape[2]

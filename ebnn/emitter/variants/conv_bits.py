@@ -12,8 +12,8 @@ from ebnn.emitter.program import Step
 from ebnn.emitter.variants.common import (
     conv_of,
     is_conv,
+    lead_bytes,
     pack_flips,
-    pixel_lead_bytes,
     total_bytes,
 )
 from ebnn.emitter.variants.site import Site, Variant
@@ -83,7 +83,7 @@ def _lead_bytes(site: Site[HiddenLayer]) -> int | None:
     in_words, out_words = (
         -(-shape[0] // 32) for shape in (site.layer.in_shape, site.layer.out_shape)
     )
-    return pixel_lead_bytes(site.layer, 4 * in_words, 4 * out_words)
+    return lead_bytes(site.layer, 4 * in_words, 4 * out_words)
 
 
 def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:

@@ -12,7 +12,7 @@ from ebnn.architecture import ConvPool, fan_in
 from ebnn.emitter.c_text import array, struct, window
 from ebnn.emitter.layout import pixel_bytes, pixels_layout
 from ebnn.emitter.program import Step
-from ebnn.emitter.variants.common import conv_of, is_conv, pack_flips, pixel_lead_bytes, total_bytes
+from ebnn.emitter.variants.common import conv_of, is_conv, lead_bytes, pack_flips, total_bytes
 from ebnn.emitter.variants.edges import edge_fields, edges_of, outside_of
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
@@ -157,7 +157,7 @@ def _step(
         parameter_bytes=weight_bytes + total_bytes(_starts(layer), pack_flips(layer)),
         block=site.index,
         layout=written,
-        lead_bytes=pixel_lead_bytes(layer, _in_bytes(site), _out_bytes(site)),
+        lead_bytes=lead_bytes(layer, _in_bytes(site), _out_bytes(site)),
     )
 
 
