@@ -1,8 +1,7 @@
 """What a network of the zoo takes as firmware, in three builds on two cores.
 
-The smallest is the reference lowering's, or that of fast kernels that keep the paper's figure,
-parameters and temporaries, within the size in the network's name; the quickest has the fast kernels
-without a bound.
+The reference lowering's; fast kernels that keep the paper's figure, parameters and temporaries,
+within the size in the network's name; and fast kernels without a bound, the quickest.
 """
 
 from __future__ import annotations
