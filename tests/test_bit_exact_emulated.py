@@ -13,7 +13,7 @@ from ebnn.lowered import lower
 
 
 @settings(
-    max_examples=examples(8),
+    max_examples=examples(15),
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # each case is two builds: shrinking would take minutes

@@ -74,7 +74,7 @@ def run_guarded(
 
 
 @settings(
-    max_examples=examples(20),
+    max_examples=examples(40),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
