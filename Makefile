@@ -25,10 +25,10 @@ demo: setup ## train on MNIST, lower, build, run all 10,000 test images in the e
 test: lint pytest regress ## everything that CI runs: lint, the tests, the demo's baseline
 
 pytest: setup ## the tests alone; ARGS="-k name" picks some
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 campaign: setup ## the property tests with 20 times their examples: long
-	EBNN_EXAMPLES=20 $(BIN)/python -m pytest -n 2 -k "agree or access" $(ARGS)
+	EBNN_EXAMPLES=20 $(BIN)/python -m pytest -n 2 --dist worksteal -k "agree or access" $(ARGS)
 
 regress: setup ## the demo's network against its baseline: cycles, RAM, accuracy on two boards
 	$(BIN)/ebnn regress check $(BASELINE) --strict

@@ -25,7 +25,7 @@ FORMAT = "ebnn-lowered-1"
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HiddenLayer:
     """A block up to its sign: bit = (max over the pool of the sums >= threshold) != flip.
 

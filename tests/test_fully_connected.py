@@ -32,7 +32,7 @@ def network(text: str, spec: InputSpec, seed: int = 3) -> LoweredNetwork:
 
 
 @settings(
-    max_examples=examples(80),
+    max_examples=examples(40),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -256,7 +256,7 @@ def test_a_budget_that_nothing_keeps_is_refused_before_any_training(
 
 def test_the_smaller_lowering_is_taken_where_the_faster_one_is_a_byte_too_large() -> None:
     space = Space((2, 1, 64), 4)  # a signal
-    network = space.network(next(space.ladder()))
+    network = space.network(list(space.ladder())[2])
     assert network is not None
     m4 = board.load_board("generic-m4f")
     fast = assess(network, m4, Limits()).footprint

@@ -14,7 +14,7 @@ from ebnn.architecture import InputSpec
 WORD_BITS = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """Of one map. `bit_of` int (channels, height, width): where in the map each value's bit is, bit
     i being bit i % 32 of word i // 32; None where the map holds integers. `words`: all of the

@@ -51,6 +51,13 @@ def filters_call(plan: Plan, group: int, count: int) -> str:
 
 
 def _circuit(plan: Plan, filter_: int) -> tuple[list[str], Signal | bool]:
+    """`_new_circuit`, made once for a plan."""
+    if filter_ not in plan.circuits:
+        plan.circuits[filter_] = _new_circuit(plan, filter_)
+    return plan.circuits[filter_]
+
+
+def _new_circuit(plan: Plan, filter_: int) -> tuple[list[str], Signal | bool]:
     """Lines, and the lanes where a filter reaches its threshold; its window's planes are at `p`."""
     terms = plan.sums.terms(filter_)
     for bit in range(plan.borders.bits[filter_]):

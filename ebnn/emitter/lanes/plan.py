@@ -8,6 +8,7 @@ from functools import cached_property, reduce
 from operator import or_
 
 from ebnn.emitter.lanes.borders import Borders, borders_of
+from ebnn.emitter.lanes.circuit import Signal
 from ebnn.emitter.lanes.geometry import WORD_BITS, Lanes, lanes_of
 from ebnn.emitter.lanes.packing import Merge, merge_of
 from ebnn.emitter.lanes.sums import SharedSums
@@ -41,6 +42,11 @@ class Plan:
     @property
     def filters(self) -> int:
         return self.lanes.out_shape[0]
+
+    @cached_property
+    def circuits(self) -> dict[int, tuple[list[str], Signal | bool]]:
+        """Of the filters, as far as they were asked for."""
+        return {}
 
     @cached_property
     def groups(self) -> list[range]:

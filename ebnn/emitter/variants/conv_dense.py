@@ -4,6 +4,7 @@ there is room for, or with the least."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,10 @@ _STACK_BYTES = 112  # about what its frames take more than those of the referenc
 _READS = 27  # planes that a filter reads without taking more stack for each
 _OPERATIONS_MAX = 8000  # of the filters, 3 to 4 bytes each
 _BORDER_CLASSES_MAX = 256  # a word's class is a byte
+_KEPT = 4  # plans, while a site is asked whether it is served, and then what it takes
 
 
+@lru_cache(maxsize=_KEPT)
 def _largest(site: Site[HiddenLayer]) -> Plan | None:
     shape = site.layer.out_shape
     # What a fully connected layer reads is packed.
@@ -45,6 +48,7 @@ def _largest(site: Site[HiddenLayer]) -> Plan | None:
     return plan_of(site.name, site.layer, site.feeds_linear, words, site.unit_bytes)
 
 
+@lru_cache(maxsize=_KEPT)
 def _smallest(site: Site[HiddenLayer]) -> Plan | None:
     return smallest_plan_of(site.name, site.layer, site.feeds_linear, site.unit_bytes)
 
