@@ -22,6 +22,7 @@ from ebnn.sim.board import load_board
 from ebnn.sim.core import MODEL_VERSION
 from ebnn.sim.sizes import parse_size
 from ebnn.verification import verify
+from ebnn.workers import WorkerPool, worker_pool
 from ebnn.zoo import ZooModel
 
 BOARDS = ("generic-m4f", "generic-m0plus")
@@ -56,16 +57,17 @@ def limit_bytes(model: ZooModel) -> int:
 def measure(model: ZooModel, dataset: Dataset, samples: int | None = None) -> list[Build]:
     """All builds, with the fast ones on `samples` of the test split, or on all of it."""
     builds: list[Build] = []
-    for lowering, limit, optimize in (
-        ("reference", None, "-O2"),  # 16 bytes of stack less than at -O3
-        ("fast", None, "-O3"),
-        ("fast", limit_bytes(model), "-O3"),
-    ):
-        count = REFERENCE_SAMPLES if lowering == "reference" else samples
-        try:
-            builds += _measure(model, dataset, lowering, limit, optimize, count)
-        except NothingFits:
-            continue  # kernels for cycles do not get that small
+    with worker_pool() as pool:
+        for lowering, limit, optimize in (
+            ("reference", None, "-O2"),  # 16 bytes of stack less than at -O3
+            ("fast", None, "-O3"),
+            ("fast", limit_bytes(model), "-O3"),
+        ):
+            count = REFERENCE_SAMPLES if lowering == "reference" else samples
+            try:
+                builds += _measure(model, dataset, lowering, limit, optimize, count, pool)
+            except NothingFits:
+                continue  # kernels for cycles do not get that small
     return builds
 
 
@@ -76,6 +78,7 @@ def _measure(
     limit: int | None,
     optimize: str,
     samples: int | None,
+    pool: WorkerPool,
 ) -> Iterator[Build]:
     boards = [load_board(name) for name in BOARDS]
     with tempfile.TemporaryDirectory(prefix="ebnn-zoo-") as folder:
@@ -88,6 +91,7 @@ def _measure(
             lowering=lowering,
             optimize=optimize,
             goal=Goal(paper_bytes=limit),
+            pool=pool,
         )
     for one in found.emulated:
         yield Build(
