@@ -179,8 +179,9 @@ def test_what_the_table_predicts_is_what_a_new_block_takes(name: str, tmp_path: 
         cost = cost_of(name, "cortex-m4")
         assert cost is not None
         error = 100 * abs(predicted(cost.cycles, measured.work) / measured.cycles - 1)
-        # Of the smallest blocks, which decide little, the constant part is most, and least known.
-        assert error < 3 * max(cost.worst_error_percent, 15), trial
+        # Of its smallest blocks, which decide little, the constant part is most, and least known.
+        floor_percent = 15 if name == "conv_tables" else 5
+        assert error < 3 * max(cost.worst_error_percent, floor_percent), trial
         assert measured.stack_bytes <= cost.stack_bytes, trial
 
 
