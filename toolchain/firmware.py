@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 from ebnn.sim.board import Board
 from ebnn.sim.errors import UserError
@@ -103,11 +103,11 @@ def build_firmware(
     asked = (optimize, *define_flags(defines or {}), *extra_flags)
     own_flags = (*flags, f"-I{TOOLCHAIN_DIR}", *_OWN_FLAGS)
     theirs = dict.fromkeys((*(source.parent for source in sources), *include_dirs), ".")
-    own = {TOOLCHAIN_DIR: "toolchain"}
+    own = ((TOOLCHAIN_DIR, "toolchain"),)
     jobs = [
-        _Job(source, (*flags, optimize, *extra_flags), {source.parent: "."}, is_fixed=True)
+        _Job(source, (*flags, optimize, *extra_flags), ((source.parent, "."),), is_fixed=True)
         if source.parent == library_dir
-        else _Job(source, (*flags, *includes, *asked), {**theirs, **own}, is_fixed=False)
+        else _Job(source, (*flags, *includes, *asked), (*theirs.items(), *own), is_fixed=False)
         for source in sources
     ]
     jobs += [
@@ -149,12 +149,8 @@ class _Job:
 
     source: Path
     flags: tuple[str, ...]
-    maps: Mapping[Path, str]
+    maps: tuple[tuple[Path, str], ...]
     is_fixed: bool
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        return (self.source, self.flags, tuple(self.maps.items()))
 
 
 def _compile_all(gcc: Path, jobs: Sequence[_Job], folder: Path, subject: str) -> list[str]:
@@ -163,18 +159,11 @@ def _compile_all(gcc: Path, jobs: Sequence[_Job], folder: Path, subject: str) ->
     def compile_one(index: int, job: _Job) -> str:
         # Numbered, because two folders may hold sources of one name.
         output = folder / f"{index:02}-{job.source.stem}.o"
-        if not job.is_fixed:
+        if job.is_fixed:
+            for suffix, content in _compiled_once(gcc, job, subject):
+                output.with_suffix(suffix).write_bytes(content)
+        else:
             _compile(gcc, job, output, subject)
-            return output.name
-        key = (gcc, *job.key)
-        if key not in _fixed_objects:
-            with tempfile.TemporaryDirectory(prefix="ebnn-build-") as name:
-                compiled = Path(name).resolve() / output.name
-                _compile(gcc, job, compiled, subject)
-                made = compiled.parent.iterdir()
-                _fixed_objects[key] = {path.suffix: path.read_bytes() for path in made}
-        for suffix, content in _fixed_objects[key].items():
-            output.with_suffix(suffix).write_bytes(content)
         return output.name
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
@@ -182,14 +171,19 @@ def _compile_all(gcc: Path, jobs: Sequence[_Job], folder: Path, subject: str) ->
         return [job.result() for job in running]
 
 
-# Object and stack usage of each fixed job. A search, or a network on several boards, asks for the
-# same kernels and start-up code again and again.
-_fixed_objects: dict[tuple[Any, ...], dict[str, bytes]] = {}
+@cache
+def _compiled_once(gcc: Path, job: _Job, subject: str) -> tuple[tuple[str, bytes], ...]:
+    """(suffix, content) of the object and its stack usage. A search, or a network on several
+    boards, asks for the same kernels and start-up code again and again."""
+    with tempfile.TemporaryDirectory(prefix="ebnn-build-") as name:
+        folder = Path(name).resolve()
+        _compile(gcc, job, folder / "fixed.o", subject)
+        return tuple((path.suffix, path.read_bytes()) for path in sorted(folder.iterdir()))
 
 
 def _compile(gcc: Path, job: _Job, output: Path, subject: str) -> None:
     # GCC takes the last map that fits, so that the longest, most exact ones come last.
-    maps = {output.parent: ".", **job.maps}
+    maps = {output.parent: ".", **dict(job.maps)}
     ordered = sorted(maps.items(), key=lambda entry: (len(entry[0].parts), str(entry[0])))
     flags = [*job.flags, *(f"-ffile-prefix-map={folder}={name}" for folder, name in ordered)]
     if job.source.suffix == ".S":  # its debug information is the assembler's, which has own maps
