@@ -22,7 +22,7 @@ from ebnn import checkpoint, lowered, reference
 from ebnn.data import load_dataset
 from ebnn.search.footprint import Limits, assess
 from ebnn.search.history import open_history
-from ebnn.search.session import _interrupts
+from ebnn.search.interrupts import interrupts_held, interrupts_noted
 from ebnn.search.space import Space
 from ebnn.sim import board
 from ebnn.sim.errors import UserError
@@ -225,6 +225,20 @@ def test_a_killed_search_goes_on_to_the_front_of_an_uninterrupted_one(
     assert without_times(results(folder)) == without_times(results(whole))
 
 
+def test_an_interrupt_waits_for_the_end_of_the_databases_work() -> None:
+    done: list[int] = []
+
+    @interrupts_held()
+    def work(number: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+        done.append(number)
+
+    for number in range(2):
+        with pytest.raises(KeyboardInterrupt), interrupts_noted():
+            work(number)
+    assert done == [0, 1]
+
+
 def test_an_interrupt_within_a_finalizer_is_not_printed_and_comes_again() -> None:
     class Connection:
         def __del__(self) -> None:
@@ -234,7 +248,7 @@ def test_an_interrupt_within_a_finalizer_is_not_printed_and_comes_again() -> Non
     with (
         patch.object(sys, "unraisablehook", printed.append),
         pytest.raises(KeyboardInterrupt),
-        _interrupts() as check,
+        interrupts_noted() as check,
     ):
         Connection()  # let go at once
         assert not printed

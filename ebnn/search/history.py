@@ -22,6 +22,7 @@ from ebnn.architecture import Architecture
 from ebnn.files import check_writable
 from ebnn.search.candidate import Candidate, Rung, front
 from ebnn.search.footprint import Assessment, facts, from_facts
+from ebnn.search.interrupts import interrupts_held
 from ebnn.search.space import Params, Space
 from ebnn.sim.errors import UserError
 
@@ -53,6 +54,7 @@ class History:
         self._left: list[tuple[int, Architecture]] = []
         self._read()
 
+    @interrupts_held()
     def begin(self, first: Params | None) -> None:
         """Claim the storage for this search, not before it is known that anything fits: `first`.
         The ladder is looked at first, and then what is known to fit."""
@@ -62,10 +64,12 @@ class History:
             self._study.set_user_attr("asked", self._asked)
 
     @property
+    @interrupts_held()
     def seconds_used(self) -> float:
         """By all processes that worked on this search."""
         return float(self._study.user_attrs.get("seconds", 0.0))
 
+    @interrupts_held()
     def spend(self, seconds: float) -> None:
         """Remember how long the search has taken so far."""
         self._study.set_user_attr("seconds", round(seconds, 3))
@@ -80,6 +84,7 @@ class History:
         """Candidates that a process which ended had drawn, and that `ask` gives out again."""
         return len(self._left)
 
+    @interrupts_held()
     def ask(self) -> tuple[int, Architecture] | None:
         """The next candidate's number and network; None where the space is used up."""
         if self._left:
@@ -120,6 +125,7 @@ class History:
             self._study.sampler = optuna.samplers.RandomSampler(seed=seed)
         return self._study.ask()
 
+    @interrupts_held()
     def tell(
         self, number: int, architecture: Architecture, found: Assessment, rung: Rung | None
     ) -> Candidate:
@@ -137,20 +143,24 @@ class History:
         self.candidates[number] = candidate
         return candidate
 
+    @interrupts_held()
     def add_rung(self, number: int, rung: Rung) -> None:
         """Keep a further rung of a candidate."""
         candidate = self.candidates[number]
         candidate.rungs.append(rung)
         self._study.set_user_attr(f"rungs {number}", [asdict(one) for one in candidate.rungs])
 
+    @interrupts_held()
     def final(self, number: int) -> dict[str, Any] | None:
         """What was kept of a candidate's full training."""
         found: dict[str, Any] | None = self._study.user_attrs.get(f"final {number}")
         return found
 
+    @interrupts_held()
     def set_final(self, number: int, found: Mapping[str, Any]) -> None:
         self._study.set_user_attr(f"final {number}", dict(found))
 
+    @interrupts_held()
     def _read(self) -> None:
         attributes = self._study.user_attrs
         for trial in self._study.get_trials(deepcopy=False):
@@ -203,7 +213,8 @@ def open_history(
     with _locked(path):
         study = _study(path)
         wanted = json.loads(json.dumps(asked))
-        known = study.user_attrs.get("asked", wanted)
+        with interrupts_held():
+            known = study.user_attrs.get("asked", wanted)
         for name in sorted(known.keys() | wanted.keys()):
             if known.get(name) != wanted.get(name):
                 raise UserError(
@@ -213,6 +224,7 @@ def open_history(
         yield History(study, space, wanted, seed, uses_paper)
 
 
+@interrupts_held()
 def _study(path: Path) -> optuna.Study:
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import statistics
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,7 @@ from ebnn.search import tasks
 from ebnn.search.candidate import Candidate, promoted
 from ebnn.search.finals import Final, finish
 from ebnn.search.history import History, open_history
+from ebnn.search.interrupts import interrupts_noted
 from ebnn.search.request import Request
 from ebnn.search.smallest import check_feasible
 from ebnn.sim.errors import UserError
@@ -55,39 +52,6 @@ class _Clock:
         return self._budget is None or self.used + seconds <= self._budget
 
 
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], None]]:
-    """What raises a `KeyboardInterrupt` once more: one that comes while Python runs a finalizer,
-    of the database's connections say, is swallowed, and would only be printed."""
-    seen = False
-
-    def note(_signal: int, _frame: object) -> None:
-        nonlocal seen
-        seen = True
-        raise KeyboardInterrupt
-
-    def check() -> None:
-        if seen:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield check  # no signal comes here
-        return
-    print_unraisable = sys.unraisablehook
-
-    def print_others(swallowed: Any) -> None:
-        if not isinstance(swallowed.exc_value, KeyboardInterrupt):
-            print_unraisable(swallowed)
-
-    before = signal.signal(signal.SIGINT, note)
-    sys.unraisablehook = print_others
-    try:
-        yield check
-    finally:
-        sys.unraisablehook = print_unraisable
-        signal.signal(signal.SIGINT, before)
-
-
 def search(
     request: Request,
     storage: Path,
@@ -102,7 +66,7 @@ def search(
     """
     seed = request.plan.settings.seed
     with (
-        _interrupts() as check,
+        interrupts_noted() as check,
         open_history(storage, request.space, request.asked(), seed, request.uses_paper) as history,
     ):
         clock = _Clock(history, request.plan.budget_seconds)
