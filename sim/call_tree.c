@@ -5,6 +5,7 @@
  * instruction that did it, so that hand-written code, tail calls and longjmp come out right:
  *
  * - behind a block that ends in BL or BLX: a call; it returns to the address behind that block;
+ *   but not into the middle of the function that runs: so GCC jumps far on an ARMv6-M;
  * - at the return address of the innermost call, with SP no lower than at its entry: a return;
  * - in another function otherwise: calls whose SP at entry lies below SP now have been left; of
  *   the others the innermost one of that function goes on, or else it is called from here.
@@ -208,12 +209,19 @@ static void move(call_tree *t, uint32_t address, uint32_t function, uint32_t sp)
     settle(t);
 }
 
+static int is_far_jump(const call_tree *t, const block_facts *from, uint32_t address,
+                       uint32_t function) {
+    return function != NO_FUNCTION && function == from->function &&
+           address != t->ranges[function - 1].start;
+}
+
 static void arrive(call_tree *t, uint32_t address, uint32_t function, uint64_t now) {
     uint32_t sp = 0;
     t->engine->reg_read(t->engine->uc, REGISTER_SP, &sp);
     charge(t, now);
     const block *last = t->last;
-    if (!t->nowhere && last != NULL && address != last->end && t->facts[last->index].is_call) {
+    if (!t->nowhere && last != NULL && address != last->end && t->facts[last->index].is_call &&
+        !is_far_jump(t, &t->facts[last->index], address, function)) {
         call_node *node = child_of(t, running(t), function, address);
         open_call made = {NULL, function, last->address + last->size, sp, 0};
         node->calls++;

@@ -120,6 +120,7 @@ class PythonCallTree:
             and last is not None
             and address != last.end
             and last.flags & FLAG_CALL
+            and not self._is_far_jump(last, address, function)
         ):
             node = self._child(self._running(), function, address)
             node.calls += 1
@@ -127,6 +128,13 @@ class PythonCallTree:
             self._settle()
         else:
             self._move(address, function, sp)
+
+    def _is_far_jump(self, last: Block, address: int, function: int) -> bool:
+        return (
+            function != NO_FUNCTION
+            and function == self._functions[last.index]
+            and address != self._table.ranges[function - 1][0]
+        )
 
     def _move(self, address: int, function: int, sp: int) -> None:
         calls, lowest = self._calls, self._lowest_call()

@@ -83,6 +83,10 @@ class _Walk:
         self._waiting: list[_Step] = [(start, FrameState(), ())]
         # Behind a call, which may never return: what stands there then belongs to another way.
         self._behind_calls: deque[_Step] = deque()
+        # Behind a BL into the function itself. So GCC jumps far on an ARMv6-M, and there is often
+        # data; where anything returns by an LR that is not the caller's, it is a subroutine.
+        self._behind_jumps: list[_Step] = []
+        self._subroutines = False
         self._calls: dict[tuple[int, int | None], Call] = {}
         self._end = _end_of(elf, start)
         self.visits = 0
@@ -169,6 +173,11 @@ class _Walk:
         if kind is Kind.BRANCH_LINK:
             target = branch_target(instruction, code)
             assert target is not None
+            if self._found.start < target < self._end:
+                self._go(target, after)
+                behind = (instruction.end, after.after_call(), ())
+                (self._behind_calls if self._subroutines else self._behind_jumps).append(behind)
+                return True
             self._call(instruction.address, target, depth)
             return self._switch(target, instruction, after.after_call())
         if kind is Kind.BRANCH_REGISTER:
@@ -199,6 +208,10 @@ class _Walk:
         if value and value[0] is Origin.CASE and self._go_to_words(value[1], state):
             return True
         if not is_call and (register == LR or value == (Origin.ENTRY, LR)):
+            if value != (Origin.ENTRY, LR):
+                self._subroutines = True
+                self._behind_calls.extend(self._behind_jumps)
+                self._behind_jumps.clear()
             return True  # returns
         target = value[1] & ~1 if value and value[0] is Origin.CONSTANT else None
         inside = target is not None and self._found.start <= target < self._end

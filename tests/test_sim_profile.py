@@ -152,6 +152,23 @@ def test_recursion_is_in_the_inclusive_cycles_once(engine: str, tmp_path: Path) 
     assert stacks["reset;main;count;count;count"] == 10
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_far_jump_within_a_function_is_no_call(engine: str, tmp_path: Path) -> None:
+    code = function(
+        "main",
+        """
+        push {lr}           @ 2
+        bl 1f               @ 3: how GCC jumps further than an ARMv6-M's branches reach
+        .word 0xdeffdeff
+    1:  movs r0, #0         @ 1
+        pop {pc}            @ 4""",
+    )
+    profile = _profiled(build(tmp_path, "m0plus", _NO_MAIN, code), engine, core="m0plus")
+    main = _named(profile)["main"]
+    assert (main.calls, main.self_cycles, main.inclusive_cycles) == (1, 10, 10)
+    assert _stacks(profile)["reset;main"] == 10
+
+
 def test_chains_too_long_to_keep_are_folded(tmp_path: Path) -> None:
     program = """
     __attribute__((noipa)) int inner(int n);

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import jsonschema
@@ -95,6 +97,47 @@ def test_what_has_no_bound_is_named(tmp_path: Path, reason: str, code: str) -> N
     memory = machine.record().to_dict()["memory"]
     assert memory["static_stack_bound"] is None
     assert memory["static_stack_unknown"][0].startswith(reason)
+
+
+def test_a_far_jump_within_a_function_is_no_recursion(tmp_path: Path) -> None:
+    # An ARMv6-M's branches reach 2 KB; GCC goes further with BL, past literals.
+    body = " ".join(f"x = x * {1000003 + 2 * n}u ^ x >> {n % 7 + 1};" for n in range(400))
+    code = f"""{_COMMON}
+__attribute__((noipa)) unsigned long_one(unsigned x) {{
+    volatile char b[200]; b[3] = 1;
+    for (unsigned n = 0; n < 3; ++n) {{ if (x & 1) {{ {body} }} else {{ x += (unsigned)leaf(1); {body} }} }}
+    return x + (unsigned)b[3];
+}}
+int main(void) {{ sink = (int)long_one(3); return 0; }}
+"""
+    machine = _machine(tmp_path, code, "arduino-zero")
+    machine.run()
+    memory = machine.record().to_dict()["memory"]
+    disassembly = subprocess.run(
+        ["arm-none-eabi-objdump", "-d", str(tmp_path / "program.elf")],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert re.search(r"\tbl\t\w+ <long_one\+", disassembly)
+    assert memory["static_stack_unknown"] == []
+    assert memory["static_stack_bound"] == memory["stack"]
+
+
+def test_what_a_subroutine_inside_a_function_returns_to_is_followed(tmp_path: Path) -> None:
+    code = """
+int twice(int n);
+__asm__(".thumb\\n.syntax unified\\n.global twice\\n.type twice, %function\\n"
+        "twice: push {r4, lr}\\n bl 1f\\n push {r0-r7}\\n add sp, #32\\n bl 1f\\n pop {r4, pc}\\n"
+        "1: push {r4}\\n adds r0, r0, r0\\n pop {r4}\\n bx lr\\n .size twice, . - twice\\n");
+int main(void) { return twice(3) - 12; }
+"""
+    machine = _machine(tmp_path, code)
+    assert machine.run() == 0
+    memory = machine.record().to_dict()["memory"]
+    (last,) = (one for one in memory["static_stack_chain"] if one["function"] == "twice")
+    assert last == {"function": "twice", "frame_bytes": 40, "source": "code"}
+    assert memory["static_stack_bound"] == memory["stack"]
 
 
 def test_static_functions_of_one_name_are_told_apart(tmp_path: Path) -> None:
