@@ -20,12 +20,13 @@ from ebnn.benchmarks import random_network
 from ebnn.emitter import arena_bytes, program_of
 from ebnn.emitter.chooser import NothingFits
 from ebnn.emitter.goal import Goal
-from ebnn.emulation import EmulatedModel, Firmware
+from ebnn.emulation import REGION, EmulatedModel, Firmware
 from ebnn.firmware import build_model
 from ebnn.inputs import encode_input, input_bytes
 from ebnn.lowered import LoweredNetwork
 from ebnn.sim.board import Board
 from ebnn.sim.faults import RamExceeded
+from ebnn.sim.memory_use import flash_bytes
 from ebnn.toolchain.firmware import BoardTooSmall
 
 _BEYOND = 1e9  # more than any excess that is counted: another objective tells by how much
@@ -166,23 +167,24 @@ def _measure(network: LoweredNetwork, board: Board, goal: Goal, folder: Path) ->
     program = build_model(network, board, elf, folder / "c", goal=goal)
     samples = np.random.default_rng(0).integers(0, 256, (1, *spec.shape), dtype=np.uint8)
     encoded = encode_input(samples, spec)
-    clocked = EmulatedModel(Firmware(elf, board, None)).run(encoded)
+    clocked = EmulatedModel(Firmware(elf, board, None))
+    clocked.infer(encoded[0])
     # All samples of a data set run without wait states: that is what takes time later.
     unclocked = EmulatedModel(Firmware(elf, board.without_wait_states(), None))
-    unclocked.run(encoded)  # decodes the code
+    unclocked.infer(encoded[0])  # decodes the code
     began = time.perf_counter()
-    unclocked.run(encoded)
+    unclocked.infer(encoded[0])
     host_seconds = time.perf_counter() - began
-    memory = clocked.record["memory"]
-    cycles = int(clocked.cycles.max())
+    machine = clocked.machine
+    use, cycles = machine.ram_use(), machine.region(REGION).cycles
     return Footprint(
         objective=goal.objective,
-        ram_bytes=memory["ram"],
-        flash_bytes=memory["flash"],
+        ram_bytes=use.total,
+        flash_bytes=flash_bytes(machine.elf, board),
         paper_bytes=program.parameter_bytes
         + arena_bytes(network, program)
         + input_bytes(spec)
-        + memory["stack"],
+        + use.stack,
         cycles=cycles,
         latency_seconds=cycles / board.clock_hz,
         host_seconds=host_seconds,
