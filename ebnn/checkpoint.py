@@ -1,9 +1,10 @@
 """A trained network on disk: safetensors with the architecture as metadata. Needs no torch.
 
-Tensors of block i (from 0): `i.weight` int8 of +1 and -1, (O, C, KH, KW) of a conv-pool block or
-(O, I) of a fully connected one; `i.gamma`, `i.beta`, `i.mean`, `i.variance` float32 (O,).
-A fully connected block behind a conv-pool block reads its input in (C, H, W) order.
-With latent weights kept, `i.weight` is float32 and its sign is the weight (sign(0) = +1).
+Tensors of block i (from 0): `i.weight` uint8, a bit a weight as `pack_dense` packs them, of (O, C,
+KH, KW) of a conv-pool block or (O, I) of a fully connected one; `i.gamma`, `i.beta`, `i.mean`,
+`i.variance` float32 (O,). A fully connected block behind a conv-pool block reads its input in
+(C, H, W) order. With latent weights kept, `i.weight` is float32, of that shape, and its sign is the
+weight (sign(0) = +1).
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from ebnn import tensor_files
 from ebnn.architecture import Architecture, ConvPool, fan_in, input_from, parse
 from ebnn.normalization import BatchNorm
+from ebnn.packing import pack_dense
 from ebnn.sim.errors import UserError
 
-FORMAT = "ebnn-checkpoint-1"
+FORMAT = "ebnn-checkpoint-2"
 _NORM_TENSORS = ("gamma", "beta", "mean", "variance")
 
 
@@ -58,7 +60,7 @@ def weight_shape(architecture: Architecture, index: int) -> tuple[int, ...]:
 def save(checkpoint: Checkpoint, path: Path | str, keep_latent: bool = False) -> None:
     """Write `checkpoint` to `path`, whole or not at all; equal checkpoints give equal bytes.
 
-    `keep_latent` stores the float32 latent weights (four times the size) where there are any.
+    `keep_latent` stores the float32 latent weights (32 times the size) where there are any.
     """
     epsilons = {block.norm.epsilon for block in checkpoint.blocks}
     if len(epsilons) != 1:
@@ -70,11 +72,13 @@ def save(checkpoint: Checkpoint, path: Path | str, keep_latent: bool = False) ->
         "input": json.dumps(dataclasses.asdict(checkpoint.architecture.input)),
         "epsilon": repr(float(epsilons.pop())),
     }
-    tensors: dict[str, NDArray[np.generic]] = {}
+    tensors: tensor_files.Tensors = {}
     for index, block in enumerate(checkpoint.blocks):
         latent = block.latent if keep_latent else None
-        tensors[f"{index}.weight"] = np.ascontiguousarray(
-            block.weight.astype(np.int8) if latent is None else latent.astype(np.float32)
+        tensors[f"{index}.weight"] = (
+            pack_dense(block.weight)
+            if latent is None
+            else np.ascontiguousarray(latent, dtype=np.float32)
         )
         for name in _NORM_TENSORS:
             tensors[f"{index}.{name}"] = np.ascontiguousarray(
@@ -93,8 +97,7 @@ def load(path: Path | str) -> Checkpoint:
             _read_block(tensors, index, weight_shape(architecture, index), epsilon)
             for index in range(len(architecture.blocks))
         )
-        if tensors:
-            raise ValueError(f"unknown tensor {min(tensors)!r}")
+        tensor_files.check_empty(tensors)
     except (ValueError, TypeError, KeyError, UserError) as error:
         detail = f"no {error}" if isinstance(error, KeyError) else error
         raise UserError(f"checkpoint {path} is damaged: {detail}") from error
@@ -113,39 +116,19 @@ def _read_metadata(metadata: Mapping[str, str]) -> tuple[Architecture, float]:
 
 
 def _read_block(
-    tensors: dict[str, NDArray[np.generic]], index: int, shape: tuple[int, ...], epsilon: float
+    tensors: tensor_files.Tensors, index: int, shape: tuple[int, ...], epsilon: float
 ) -> CheckpointBlock:
     """Take block `index`'s tensors out of `tensors`, checked."""
-    weight = _take(tensors, f"{index}.weight", shape, (np.int8, np.float32))
-    latent: NDArray[np.float32] | None = None
-    if weight.dtype == np.float32:
-        latent = weight.astype(np.float32, copy=False)
+    name, latent = f"{index}.weight", None
+    if name in tensors and tensors[name].dtype == np.uint8:
+        weight = tensor_files.take_weight(tensors, name, shape)
+    else:
+        latent = tensor_files.take(tensors, name, np.float32, shape)
         weight = np.where(latent >= 0, 1, -1).astype(np.int8)
-    elif not np.all(np.abs(weight.astype(np.int16)) == 1):
-        raise ValueError(f"tensor '{index}.weight' holds values other than +1 and -1")
     gamma, beta, mean, variance = (
-        np.asarray(_take(tensors, f"{index}.{name}", shape[:1], (np.float32,)), dtype=np.float32)
+        tensor_files.take(tensors, f"{index}.{name}", np.float32, shape[:1])
         for name in _NORM_TENSORS
     )
     if np.any(variance < 0):
         raise ValueError(f"tensor '{index}.variance' holds negative values")
-    return CheckpointBlock(
-        weight.astype(np.int8, copy=False), BatchNorm(gamma, beta, mean, variance, epsilon), latent
-    )
-
-
-def _take(
-    tensors: dict[str, NDArray[np.generic]],
-    name: str,
-    shape: tuple[int, ...],
-    dtypes: tuple[type[np.generic], ...],
-) -> NDArray[np.generic]:
-    if name not in tensors:
-        raise ValueError(f"tensor {name!r} is missing")
-    tensor = tensors.pop(name)
-    if tensor.shape != shape or tensor.dtype not in [np.dtype(kind) for kind in dtypes]:
-        wanted = " or ".join(np.dtype(kind).name for kind in dtypes)
-        raise ValueError(f"tensor {name!r} is {tensor.dtype} {tensor.shape}, not {wanted} {shape}")
-    if tensor.dtype == np.float32 and not np.all(np.isfinite(tensor.astype(np.float32))):
-        raise ValueError(f"tensor {name!r} holds values that are not finite")
-    return tensor
+    return CheckpointBlock(weight, BatchNorm(gamma, beta, mean, variance, epsilon), latent)

@@ -9,7 +9,6 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,11 @@ from ebnn import tensor_files
 from ebnn.architecture import Architecture, Block, fan_in, input_from, parse
 from ebnn.checkpoint import Checkpoint, weight_shape
 from ebnn.normalization import fold_threshold, head_grid
-from ebnn.packing import pack_dense, unpack_dense
+from ebnn.packing import pack_dense
 from ebnn.sim.errors import UserError
+from ebnn.tensor_files import take, take_weight
 
 FORMAT = "ebnn-lowered-1"
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,11 +133,12 @@ def load(path: Path) -> LoweredNetwork:
         head = HeadLayer(
             block=architecture.blocks[last],
             in_shape=architecture.shapes()[last],
-            weight=_read_weight(tensors, architecture, last),
-            multiplier=_take(tensors, f"{last}.multiplier", np.int32, classes),
-            offset=_take(tensors, f"{last}.offset", np.int32, classes),
+            weight=take_weight(tensors, f"{last}.weight", weight_shape(architecture, last)),
+            multiplier=take(tensors, f"{last}.multiplier", np.int32, classes),
+            offset=take(tensors, f"{last}.offset", np.int32, classes),
             shift=int(metadata["shift"]),
         )
+        tensor_files.check_empty(tensors)
     except (KeyError, ValueError, TypeError, UserError) as error:
         raise UserError(
             f"lowered model {path} is damaged ({error}): write it again with `ebnn lower`"
@@ -155,30 +155,13 @@ def _read_hidden(
         block=architecture.blocks[index],
         in_shape=in_shape,
         out_shape=out_shape,
-        weight=_read_weight(tensors, architecture, index),
-        threshold=_take(tensors, f"{index}.threshold", np.int32, channels),
-        flip=_take(tensors, f"{index}.flip", np.bool_, channels),
-        mean=_take(tensors, f"{index}.mean", np.float32, channels),
-        scale=_take(tensors, f"{index}.scale", np.float32, channels),
-        beta=_take(tensors, f"{index}.beta", np.float32, channels),
+        weight=take_weight(tensors, f"{index}.weight", weight_shape(architecture, index)),
+        threshold=take(tensors, f"{index}.threshold", np.int32, channels),
+        flip=take(tensors, f"{index}.flip", np.bool_, channels),
+        mean=take(tensors, f"{index}.mean", np.float32, channels),
+        scale=take(tensors, f"{index}.scale", np.float32, channels),
+        beta=take(tensors, f"{index}.beta", np.float32, channels),
     )
-
-
-def _read_weight(
-    tensors: tensor_files.Tensors, architecture: Architecture, index: int
-) -> NDArray[np.int8]:
-    shape = weight_shape(architecture, index)
-    packed_bytes = -(-int(np.prod(shape)) // 8)
-    return unpack_dense(_take(tensors, f"{index}.weight", np.uint8, (packed_bytes,)), shape)
-
-
-def _take(
-    tensors: tensor_files.Tensors, name: str, dtype: type[_Scalar], shape: tuple[int, ...]
-) -> NDArray[_Scalar]:
-    tensor = tensors[name]
-    if tensor.dtype != dtype or tensor.shape != shape:
-        raise ValueError(f"tensor {name!r} is {tensor.dtype} {tensor.shape}, not {shape}")
-    return tensor.astype(dtype, copy=False)
 
 
 def _tensors(network: LoweredNetwork) -> dict[str, NDArray[np.generic]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -13,9 +15,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from ebnn.files import write_whole
+from ebnn.packing import pack_dense, unpack_dense
 from ebnn.sim.errors import UserError
 
 Tensors = dict[str, NDArray[np.generic]]
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 def write(path: Path, tensors: Tensors, metadata: Mapping[str, str]) -> None:
@@ -53,6 +57,37 @@ def read(path: Path, kind: str, file_format: str, command: str) -> tuple[Tensors
             f"give a file written by `{command}`"
         )
     return tensors, metadata
+
+
+def take(
+    tensors: Tensors, name: str, dtype: type[_Scalar], shape: tuple[int, ...]
+) -> NDArray[_Scalar]:
+    """Take tensor `name` out of `tensors`; `ValueError` where it is missing or another."""
+    if name not in tensors:
+        raise ValueError(f"tensor {name!r} is missing")
+    tensor = tensors.pop(name)
+    if tensor.shape != shape or tensor.dtype != dtype:
+        wanted = f"{np.dtype(dtype).name} {shape}"
+        raise ValueError(f"tensor {name!r} is {tensor.dtype} {tensor.shape}, not {wanted}")
+    values = tensor.astype(dtype, copy=False)
+    if np.issubdtype(dtype, np.floating) and not np.all(np.isfinite(values)):
+        raise ValueError(f"tensor {name!r} holds values that are not finite")
+    return values
+
+
+def take_weight(tensors: Tensors, name: str, shape: tuple[int, ...]) -> NDArray[np.int8]:
+    """Likewise, of the +-1 weights of `shape` that `pack_dense` has made bits of."""
+    packed = take(tensors, name, np.uint8, (-(-math.prod(shape) // 8),))
+    weight = unpack_dense(packed, shape)
+    if np.any(pack_dense(weight) != packed):
+        raise ValueError(f"tensor {name!r} has bits behind the last weight")
+    return weight
+
+
+def check_empty(tensors: Tensors) -> None:
+    """`ValueError` where anything was not taken."""
+    if tensors:
+        raise ValueError(f"unknown tensor {min(tensors)!r}")
 
 
 def file_format(path: Path) -> str | None:

@@ -101,7 +101,7 @@ def test_missing_file_folder_text_and_cut_off_file_are_user_errors(tmp_path: Pat
 def test_a_safetensors_file_of_something_else_is_a_user_error(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     safetensors.numpy.save_file({"w": np.ones(3, np.float32)}, path)
-    with pytest.raises(UserError, match="is not an ebnn-checkpoint-1 file"):
+    with pytest.raises(UserError, match="is not an ebnn-checkpoint-2 file"):
         checkpoint.load(path)
 
 
@@ -112,7 +112,9 @@ def test_a_safetensors_file_of_something_else_is_a_user_error(tmp_path: Path) ->
         ({"0.gamma": np.ones(4, np.float32)}, r"'0.gamma' is float32 \(4,\), not float32 \(5,\)"),
         ({"1.mean": np.full(7, np.nan, np.float32)}, "'1.mean' holds values that are not finite"),
         ({"1.variance": np.full(7, -1, np.float32)}, "'1.variance' holds negative values"),
-        ({"2.weight": np.zeros((3, 7), np.int8)}, r"values other than \+1 and -1"),
+        ({"2.weight": np.full(3, 255, np.uint8)}, "has bits behind the last weight"),
+        ({"2.weight": np.zeros(2, np.uint8)}, r"'2.weight' is uint8 \(2,\), not uint8 \(3,\)"),
+        ({"2.weight": None}, "tensor '2.weight' is missing"),
         ({"2.weight": np.ones((3, 7), np.float64)}, "is float64"),
         ({"9.beta": np.ones(4, np.float32)}, "unknown tensor '9.beta'"),
         ({"architecture": "conv3x3-5, fc"}, "'fc' is no block"),

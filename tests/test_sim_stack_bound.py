@@ -105,7 +105,9 @@ def test_a_far_jump_within_a_function_is_no_recursion(tmp_path: Path) -> None:
     code = f"""{_COMMON}
 __attribute__((noipa)) unsigned long_one(unsigned x) {{
     volatile char b[200]; b[3] = 1;
-    for (unsigned n = 0; n < 3; ++n) {{ if (x & 1) {{ {body} }} else {{ x += (unsigned)leaf(1); {body} }} }}
+    for (unsigned n = 0; n < 3; ++n) {{
+        if (x & 1) {{ {body} }} else {{ x += (unsigned)leaf(1); {body} }}
+    }}
     return x + (unsigned)b[3];
 }}
 int main(void) {{ sink = (int)long_one(3); return 0; }}
