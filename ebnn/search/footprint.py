@@ -113,9 +113,12 @@ def assess(
 
 def goals(board: Board, limits: Limits) -> Iterator[Goal]:
     """The ways to lower a network for `board`, the preferred one first: the fewest cycles within
-    the paper's figure, then the least flash, which has the smallest constants."""
+    the paper's figure, then the least flash, which has the smallest constants, and the least RAM
+    where that is limited."""
     yield Goal(board.core, "cycles", paper_bytes=limits.paper_bytes)
     yield Goal(board.core, "flash")
+    if limits.ram_bytes is not None:
+        yield Goal(board.core, "ram")
 
 
 def _too_large(network: LoweredNetwork, limits: Limits, goal: Goal) -> Assessment | None:
