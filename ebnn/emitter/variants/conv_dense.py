@@ -32,7 +32,7 @@ from ebnn.lowered import HiddenLayer
 
 _STACK_BYTES = 112  # about what its frames take more than those of the reference lowering
 _READS = 27  # planes that a filter reads without taking more stack for each
-_OPERATIONS_MAX = 8000  # of the filters, 3 to 4 bytes each
+_OPERATIONS_MAX = 16000  # of the filters, 3 to 4 bytes each
 _BORDER_CLASSES_MAX = 256  # a word's class is a byte
 _KEPT = 4  # plans, while a site is asked whether it is served, and then what it takes
 
