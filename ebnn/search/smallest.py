@@ -47,20 +47,19 @@ def check_feasible(space: Space, board: Board, limits: Limits, pool: WorkerPool)
         return None
     params = {network: params for params, network in space.narrow()}
     narrow = sorted(params, key=lambda network: (_memory(network), str(network)))
+    wanted = _first_of_each(narrow)
+    estimates = {one: pool.submit(_estimate, one, board.core, tuple(given)) for one in wanted}
     # Mostly the first one tells that the search can begin; the others are for the message.
     found = {narrow[0]: assess(narrow[0], board, limits, True)}
-    if not found[narrow[0]].fits:
-        wanted = _first_of_each(narrow)
-        estimates = [pool.submit(_estimate, one, board.core, tuple(given)) for one in wanted]
-        sizes = {one: future.result() for one, future in zip(wanted, estimates, strict=True)}
-        smallest = [
-            one
-            for name in given
-            for one in sorted(wanted, key=lambda one: (sizes[one][name], str(one)))[:_MEASURED]
-        ]
-        new = [one for one in dict.fromkeys(smallest) if one not in found]
-        futures = [pool.submit(assess, one, board, limits, True) for one in new]
-        found |= {one: future.result() for one, future in zip(new, futures, strict=True)}
+    if found[narrow[0]].fits:
+        for estimate in estimates.values():
+            estimate.cancel()
+    else:
+        sizes = {one: estimate.result() for one, estimate in estimates.items()}
+        for name in given:
+            for one in sorted(wanted, key=lambda one: (sizes[one][name], str(one)))[:_MEASURED]:
+                if one not in found:  # here, where most of the kernels are compiled by now
+                    found[one] = assess(one, board, limits, True)
     for network, assessment in found.items():
         if assessment.fits:
             return params[network]
