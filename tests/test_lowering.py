@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from random_networks import architectures, random_checkpoint, random_samples
 
-from ebnn import lowered, reference
+from ebnn import lowered, reference, tensor_files
 from ebnn.architecture import Architecture, InputSpec, parse
 from ebnn.lowered import lower
 from ebnn.normalization import HEAD_SCORE_MAX, BatchNorm, fold_threshold, head_grid
@@ -93,6 +94,32 @@ def test_a_lowered_model_survives_its_file_and_equal_models_give_equal_bytes(
     assert again.digest() == network.digest()
     x = random_samples(architecture.input, 5, 1)
     assert np.array_equal(reference.run(again, x).scores, reference.run(network, x).scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("0.flip", None, "tensor '0.flip' is missing"),
+        ("9.flip", np.zeros(3, np.bool_), "unknown tensor '9.flip'"),
+        ("1.weight", np.full(5, 255, np.uint8), "'1.weight' has bits behind the last weight"),
+        ("0.mean", np.full(5, np.nan, np.float32), "'0.mean' holds values that are not finite"),
+    ],
+)
+def test_a_damaged_lowered_model_is_refused_with_the_reason(
+    tmp_path: Path, name: str, value: NDArray[np.generic] | None, complaint: str
+) -> None:
+    path = tmp_path / "model.lowered"
+    network = lower(random_checkpoint(parse("fc-5, fc-7", InputSpec(1, 3, 4, "bits")), 5))
+    lowered.save(network, path)
+    tensors, metadata = tensor_files.read(path, "lowered model", lowered.FORMAT, "ebnn lower")
+    if value is None:
+        del tensors[name]
+    else:
+        tensors[name] = value
+    tensor_files.write(path, tensors, metadata)
+    with pytest.raises(UserError, match=complaint) as caught:
+        lowered.load(path)
+    assert "write it again with `ebnn lower`" in str(caught.value)
 
 
 @pytest.mark.parametrize(
