@@ -13,6 +13,7 @@ import pytest
 from ebnn.sim import Machine, load_board
 from ebnn.sim.errors import UserError
 from ebnn.toolchain.firmware import build_firmware
+from ebnn.toolchain.gcc import find_gcc
 
 _SCHEMA = json.loads((Path(__file__).parent.parent / "sim" / "record.schema.json").read_text())
 
@@ -116,7 +117,7 @@ int main(void) {{ sink = (int)long_one(3); return 0; }}
     machine.run()
     memory = machine.record().to_dict()["memory"]
     disassembly = subprocess.run(
-        ["arm-none-eabi-objdump", "-d", str(tmp_path / "program.elf")],
+        [find_gcc().path.with_name("arm-none-eabi-objdump"), "-d", tmp_path / "program.elf"],
         check=True,
         capture_output=True,
         text=True,
