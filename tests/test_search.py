@@ -282,6 +282,20 @@ def test_the_smaller_lowering_is_taken_where_the_faster_one_is_a_byte_too_large(
     assert found[0].cycles < found[1].cycles and found[1].flash_bytes < found[2].flash_bytes
 
 
+def test_the_smaller_lowering_of_a_signal_takes_less_ram_and_more_cycles() -> None:
+    space = Space((2, 1, 64), 4)
+    network = space.network(list(space.ladder())[2])
+    assert network is not None
+    m4 = board.load_board("generic-m4f")
+    fast = assess(network, m4, Limits()).footprint
+    assert fast is not None and fast.objective == "cycles"
+    less = assess(network, m4, Limits(ram_bytes=fast.ram_bytes - 1))
+    assert less.footprint is not None and less.fits
+    assert less.footprint.objective == "flash"
+    assert less.footprint.ram_bytes < fast.ram_bytes
+    assert less.footprint.cycles > fast.cycles
+
+
 def test_a_missing_optuna_is_named_with_what_to_install(data: Path, tmp_path: Path) -> None:
     script = "import sys; sys.modules['optuna'] = None; from ebnn.cli import main; sys.exit(main())"
     arguments = command(data, *SHORT, "-o", str(tmp_path))[3:]
