@@ -66,16 +66,14 @@ def worker_pool(workers: int | None = None, cluster: str | None = None) -> Itera
 
 def result_of(future: Future[Any]) -> Any:
     """What a task gave or raised; `UserError` where every worker that took it was lost."""
-    try:
-        return future.result()
-    except Exception as error:
-        # Dask's own, which this module need not import, is raised after the fourth worker.
-        if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
-            raise UserError(
-                f"a worker was ended from outside ({type(error).__name__}), perhaps for want of"
-                " memory: use fewer at a time, and start again"
-            ) from error
-        raise
+    error = future.exception()
+    # Dask's own, which this module need not import, is raised after the fourth worker.
+    if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
+        raise UserError(
+            f"a worker was ended from outside ({type(error).__name__}), perhaps for want of"
+            " memory: use fewer at a time, and start again"
+        ) from error
+    return future.result()
 
 
 @dataclass(frozen=True)

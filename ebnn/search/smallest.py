@@ -16,7 +16,7 @@ from ebnn.search.footprint import Assessment, Limits, assess, limit_text
 from ebnn.search.space import Params, Space
 from ebnn.sim.board import Board
 from ebnn.sim.errors import UserError
-from ebnn.workers import WorkerPool
+from ebnn.workers import WorkerPool, result_of
 
 _ESTIMATED = 2  # networks of each combination of kernels
 _MEASURED = 1  # of those, for each limit
@@ -55,7 +55,7 @@ def check_feasible(space: Space, board: Board, limits: Limits, pool: WorkerPool)
         for estimate in estimates.values():
             estimate.cancel()
     else:
-        sizes = {one: estimate.result() for one, estimate in estimates.items()}
+        sizes = {one: result_of(estimate) for one, estimate in estimates.items()}
         for name in given:
             for one in sorted(wanted, key=lambda one: (sizes[one][name], str(one)))[:_MEASURED]:
                 if one not in found:  # here, where most of the kernels are compiled by now
