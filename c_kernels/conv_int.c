@@ -86,11 +86,11 @@ static void gather(uint32_t *taps, const ebnn_conv_int_t *layer, const void *map
     }
 }
 
-/* Tabulate each chunk's signed sums: entry p of a chunk has tap j added where bit j of p is set
- * and subtracted where it is not. Lanes need no care: sums wrap modulo 2^32 and are brought into
- * range by a filter's offset at the end. */
-static void tabulate(const ebnn_conv_int_t *layer, uint32_t count, const uint32_t *taps,
-                     uint32_t *table) {
+/* Tabulate each chunk's signed sums, of `count` taps; returns where they end. Entry p of a chunk
+ * has tap j added where bit j of p is set and subtracted where it is not. Lanes need no care: sums
+ * wrap modulo 2^32 and are brought into range by a filter's offset at the end. */
+static uint32_t *tabulate(const ebnn_conv_int_t *layer, uint32_t count, const uint32_t *taps,
+                          uint32_t *table) {
     while (count != 0) {
         const uint32_t size = count < layer->chunk_taps ? count : layer->chunk_taps;
         uint32_t sum0 = 0, sum1 = 0;
@@ -112,6 +112,7 @@ static void tabulate(const ebnn_conv_int_t *layer, uint32_t count, const uint32_
         table = filled;
         count -= size;
     }
+    return table;
 }
 
 /* Set the bit of every filter whose sum reaches its threshold in one of the lanes. `chunks` is the
@@ -162,6 +163,7 @@ static void or_filters_any(const ebnn_conv_int_t *layer, const uint32_t *table, 
 void ebnn_conv_int(const ebnn_conv_int_t *layer, const void *in, uint32_t *out, uint32_t *scratch) {
     const ebnn_window_t *w = &layer->window;
     const uint32_t taps = (uint32_t)w->kernel_height * w->kernel_width * w->in.channels;
+    const uint32_t run_taps = taps / w->groups; /* of a run of channels: the filters of one */
     const uint32_t out_words = ((uint32_t)w->out.channels + 31u) / 32u;
     const uint32_t group = GROUP_WORDS * (uint32_t)layer->lanes;
     uint32_t *table = scratch + GROUP_WORDS * taps;
@@ -186,7 +188,10 @@ void ebnn_conv_int(const ebnn_conv_int_t *layer, const void *in, uint32_t *out, 
                     }
                 }
                 gather(scratch, layer, in, top, left);
-                tabulate(layer, taps, scratch, table);
+                uint32_t *end = table;
+                for (uint32_t at = 0; at < taps; at += run_taps) {
+                    end = tabulate(layer, run_taps, scratch + GROUP_WORDS * at, end);
+                }
                 if (layer->chunks == 3u) {
                     or_filters_3(layer, table, out);
                 } else {

@@ -34,7 +34,8 @@ typedef struct {
     uint16_t width;
 } ebnn_shape_t;
 
-/* A convolution with pooling: the shapes before and after it, and its window. */
+/* A convolution with pooling: the shapes before and after it, and its window. Its channels are cut
+ * into `groups` runs, and so are its filters: a run of these reads the run of the same number. */
 typedef struct {
     ebnn_shape_t in;
     ebnn_shape_t out; /* after pooling */
@@ -44,6 +45,7 @@ typedef struct {
     uint8_t padding;
     uint8_t pool; /* 1: none */
     uint8_t pool_stride;
+    uint16_t groups; /* 1: none */
 } ebnn_window_t;
 
 /* ---- fast: integers only ------------------------------------------------------------------ */
@@ -52,8 +54,8 @@ typedef struct {
  * [row][column][channel word], for EBNN_DENSE the bits [channel][row][column] in a row. */
 typedef struct {
     ebnn_window_t window;
-    ebnn_layout_t layout; /* of the input: EBNN_WORDS or EBNN_DENSE */
-    uint16_t window_words;
+    ebnn_layout_t layout;      /* of the input: EBNN_WORDS or EBNN_DENSE */
+    uint16_t window_words;     /* of the channels of a group, from bit 0 on */
     const uint32_t *weights;   /* [out.channels][window_words] */
     const int32_t *thresholds; /* [out.channels]: the sum that turns the sign */
     const uint32_t *flips;     /* [ceil(out.channels / 32)]: 1 where the sign falls */
@@ -118,6 +120,9 @@ enum {
 
 typedef struct {
     ebnn_window_t window;    /* the input is in words */
+    uint16_t channels;       /* of a group */
+    uint16_t filters;        /* likewise */
+    uint16_t plane_words;    /* likewise: 33 for 32 planes, 17 where the last ones are 16, and 1 */
     uint16_t rows, columns;  /* positions before pooling that the pooled ones need */
     uint16_t pitch;          /* lanes from one row to the next */
     uint8_t shifts;          /* lanes of a window: ceil(kernel_width / stride) */
@@ -130,19 +135,20 @@ typedef struct {
     uint8_t column_classes;  /* of columns that see the map alike: edge + 1 + what follows */
     uint8_t margin_count;    /* of a filter: classes of rows * column_classes */
     uint8_t span_classes;    /* at most, of the positions of 32 lanes */
-    /* For each pair of a group of 32 filters the lists of count_planes.h: taps of both from the
-     * highest shift down, taps of each alone from the lowest up, and its number in the group (0x80:
-     * its -1 weights are listed, so below its threshold is above). A tap is the place of its plane:
-     * [phase][row][channel], each phase filled up to 32, in groups of 32 behind a word 0, 224 a
-     * block. Of ebnn_conv_packed there are the numbers alone, in a group of 16. */
+    /* For each pair of 32 filters, or of those before a group or a word of filters ends, the lists
+     * of count_planes.h: taps of both from the highest shift down, taps of each alone from the
+     * lowest up, and its number among them (0x80: its -1 weights are listed, so below its threshold
+     * is above). A tap is the place of its plane: [phase][row][channel], each phase filled up to
+     * 32, in groups of 32 behind a word 0, 224 a block. Of ebnn_conv_packed there are the numbers
+     * alone, among 16. */
     const uint8_t *lists;
     const uint32_t *weights; /* of ebnn_conv_packed: walk_planes.h; else null */
     const int16_t *margins;  /* [filters as listed][margin_count] */
     const uint32_t *flips;   /* as above */
 } ebnn_conv_planes_t;
 
-/* `scratch`, in words: 33 for each group of 32 planes, or 17 where the last one is a half, 13,
- * 2 * span_classes, 32, and one for each 16 taps of a filter, begun ones of each part included,
+/* `scratch`, in words: plane_words for each group, 12, 2 * span_classes, 32, and one for each 16
+ * taps of a filter, begun ones of each part included,
  * + 3. */
 void ebnn_conv_planes(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t *out,
                       uint32_t *scratch);
@@ -155,7 +161,7 @@ void ebnn_conv_packed(const ebnn_conv_planes_t *layer, const uint32_t *in, uint3
  * so many runs of `count`. */
 void ebnn_transpose(uint32_t *words, uint32_t count);
 
-/* Binary convolution of integers. The taps of a window are cut into `chunks` runs of
+/* Binary convolution of integers. The taps that a filter reads are cut into `chunks` runs of
  * `chunk_taps`, the last one shorter; each run's 2^n signed sums are tabulated once and shared by
  * all filters, for 2 * lanes positions of the pool window at once: a table entry has two words,
  * and with `lanes` == 2 a word carries the sums of two positions, 16 bits each. */
@@ -165,7 +171,7 @@ typedef struct {
     uint8_t lanes;        /* 2 where every |sum - threshold| < 32768, else 1 */
     uint8_t chunk_taps;   /* 1..4 */
     uint16_t chunks;
-    uint16_t table_words;     /* 2 * the sum over the chunks of 2^taps */
+    uint16_t table_words;     /* 2 * the sum over all groups' chunks of 2^taps */
     const uint16_t *patterns; /* [out.channels][chunks]: where in the table its signed sum is */
     const uint32_t *offsets;  /* [out.channels]: brings "sum >= threshold" to a lane's top bit */
     const uint32_t *flips;    /* as above */
@@ -245,7 +251,7 @@ typedef struct {
 typedef struct {
     ebnn_window_t window;
     ebnn_layout_t layout;   /* of the input: EBNN_U8, EBNN_I16 or EBNN_DENSE */
-    const uint8_t *weights; /* dense bits [out.channels][in.channels][row][column] */
+    const uint8_t *weights; /* dense bits [out.channels][channels of a group][row][column] */
     ebnn_norm_t norm;
 } ebnn_reference_conv_t;
 

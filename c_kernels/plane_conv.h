@@ -160,29 +160,40 @@ typedef void ebnn_count_group_t(const ebnn_conv_planes_t *layer,
 
 /* All filters at the positions of a span, from (y, x) on, into the pooled map. */
 EBNN_INLINE void ebnn_count_span(const ebnn_conv_planes_t *layer, uint32_t y, uint32_t x,
-                                 const ebnn_plane_scratch_t *scratch, uint32_t *out,
+                                 ebnn_plane_scratch_t *scratch, uint32_t *out,
                                  ebnn_count_group_t *count_group) {
+    const uint32_t all = layer->window.out.channels;
     ebnn_next_filters_t next = {layer->lists, layer->weights, layer->margins};
-    for (uint32_t first = 0; first < layer->window.out.channels; first += EBNN_FILTERS_AT_ONCE) {
-        const uint32_t left = layer->window.out.channels - first;
-        const uint32_t filters = left < EBNN_FILTERS_AT_ONCE ? left : EBNN_FILTERS_AT_ONCE;
+    for (uint32_t first = 0, group_end = 0; first < all;) {
+        if (first == group_end) {
+            if (first != 0) {
+                scratch->planes += layer->plane_words;
+            }
+            group_end += layer->filters;
+            ebnn_count_window(layer, scratch->planes, scratch->start, scratch->lanes);
+        }
+        /* Up to the end of the group or, so that none come to lie across one, of a word. */
+        const uint32_t room = EBNN_FILTERS_AT_ONCE - first % EBNN_FILTERS_AT_ONCE;
+        const uint32_t left = group_end - first;
+        const uint32_t filters = left < room ? left : room;
         for (uint32_t i = filters; i < EBNN_FILTERS_AT_ONCE; ++i) {
             scratch->lanes[i] = 0;
         }
         count_group(layer, scratch, filters, &next);
         ebnn_transpose(scratch->lanes, EBNN_FILTERS_AT_ONCE);
         ebnn_pool_span(layer, y, x, scratch->lanes, first & 31u, out + first / 32u);
+        first += filters;
     }
+    scratch->planes -= (layer->window.groups - 1u) * layer->plane_words;
 }
 
 /* All of a convolution with pooling. */
 EBNN_INLINE void ebnn_plane_conv(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t *out,
                                  uint32_t *scratch, ebnn_count_group_t *count_group) {
     const ebnn_window_t *w = &layer->window;
-    const uint32_t halves = ebnn_plane_halves(layer);
     ebnn_plane_scratch_t parts;
     parts.planes = scratch;
-    parts.start = scratch + 16u * halves + (halves + 1u) / 2u + 1u;
+    parts.start = scratch + w->groups * layer->plane_words;
     parts.lanes = (uint32_t *)(void *)(ebnn_classes_behind(parts.start) + layer->span_classes);
     for (uint32_t *word = parts.planes; word != parts.start; ++word) {
         *word = 0;
@@ -190,7 +201,7 @@ EBNN_INLINE void ebnn_plane_conv(const ebnn_conv_planes_t *layer, const uint32_t
     for (uint32_t y = 0, x = 0, known = w->kernel_height; y < layer->rows;) {
         /* What is gathered passes through the place of start, classes, lanes and carries. */
         ebnn_gather_span(layer, in, y, x, known, parts.planes, parts.start);
-        ebnn_count_window(layer, parts.planes, parts.start, parts.lanes);
+        ebnn_fill_between(layer, parts.planes);
         parts.classes_end = ebnn_find_classes(layer, y, x, ebnn_classes_behind(parts.start));
         ebnn_count_span(layer, y, x, &parts, out, count_group);
         const uint32_t before_y = y, before_x = x;

@@ -6,20 +6,21 @@
 #include "counters.h"
 #include "ebnn_kernels.h"
 
-/* Planes lie in groups of 32, a word 0 in front of each group and behind the last one. Of a phase
- * of the stride there are those of each kernel row's channels, filled up to whole groups. */
+/* Planes lie in runs of 32, a word 0 in front of each run and behind the last one. Of a phase of
+ * the stride there are those of each kernel row's channels, filled up to whole runs. Each group of
+ * channels has planes of its own, one after the other. */
 static inline uint32_t *ebnn_plane(uint32_t *planes, uint32_t plane) {
     return planes + plane + plane / 32u + 1u;
 }
 
-/* Half groups of a phase that have planes. */
-static inline uint32_t ebnn_phase_halves(const ebnn_window_t *w) {
-    return ((uint32_t)w->in.channels * w->kernel_height + 15u) / 16u;
+/* Half runs of a phase that have planes. */
+static inline uint32_t ebnn_phase_halves(const ebnn_conv_planes_t *layer) {
+    return ((uint32_t)layer->channels * layer->window.kernel_height + 15u) / 16u;
 }
 
-/* Half groups of all phases; the last group can be a half. */
+/* Half runs of all phases; the last run can be a half. */
 static inline uint32_t ebnn_plane_halves(const ebnn_conv_planes_t *layer) {
-    const uint32_t halves = ebnn_phase_halves(&layer->window);
+    const uint32_t halves = ebnn_phase_halves(layer);
     return layer->phases * (halves + (halves & 1u)) - (halves & 1u);
 }
 
@@ -61,54 +62,86 @@ EBNN_NOINLINE void ebnn_gather_lanes(const ebnn_conv_planes_t *layer, const uint
     }
 }
 
-/* All planes of the span from lane (y, x) on. Those of kernel row `known` and the rows after it are
- * there, but as the first ones. `lanes`: [32], for what is gathered. */
-EBNN_NOINLINE void ebnn_gather_span(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t y,
-                                    uint32_t x, uint32_t known, uint32_t *planes, uint32_t *lanes) {
-    const ebnn_window_t *w = &layer->window;
-    const uint32_t channels = w->in.channels, words = (channels + 31u) / 32u;
-    const uint32_t last = w->kernel_height - 1u;
-    /* The rows between, where those of the first and of the last kernel row have all their lanes.
-     */
-    const uint32_t between = w->stride == 1 && last * layer->pitch <= 32 ? 1 : last;
-    for (uint32_t phase = 0; phase < layer->phases; ++phase) {
-        uint32_t plane = (ebnn_phase_halves(w) + 1u) / 2u * 32u * phase;
-        for (uint32_t ky = 0; ky <= last; ++ky) {
-            const uint32_t end = plane + channels;
-            if (known + ky <= last) {
-                for (; plane != end; ++plane) {
-                    *ebnn_plane(planes, plane) = *ebnn_plane(planes, plane + known * channels);
-                }
-            } else if (ky < between || ky == last) {
-                const int32_t row = (int32_t)(y * w->stride + ky) - w->padding;
-                for (uint32_t word = 0; word < words; ++word) {
-                    const uint32_t whole = plane % 32u == 0 && end - plane >= 32u;
-                    uint32_t *const gathered = whole ? ebnn_plane(planes, plane) : lanes;
-                    ebnn_gather_lanes(layer, in + word, row, x, phase, words, gathered);
-                    ebnn_transpose(gathered, 32);
-                    if (whole) {
-                        plane += 32u;
-                        continue;
-                    }
-                    for (uint32_t i = 0; i < 32 && plane != end; ++i, ++plane) {
-                        *ebnn_plane(planes, plane) = lanes[i];
-                    }
-                }
-            }
-            plane = end;
+/* The first kernel row between the first and the last one where all its lanes are in those of these
+ * two; the last one where that is not so. */
+static inline uint32_t ebnn_rows_between(const ebnn_conv_planes_t *layer) {
+    const uint32_t last = layer->window.kernel_height - 1u;
+    return layer->window.stride == 1 && last * layer->pitch <= 32 ? 1 : last;
+}
+
+/* Take over the planes of a kernel row, from `plane` on, that are `down` planes further. */
+EBNN_NOINLINE void ebnn_move_row(const ebnn_conv_planes_t *layer, uint32_t *planes, uint32_t plane,
+                                 uint32_t down) {
+    const uint32_t end = plane + layer->channels;
+    for (uint32_t group = layer->window.groups; group != 0; --group) {
+        for (uint32_t at = plane; at != end; ++at) {
+            *ebnn_plane(planes, at) = *ebnn_plane(planes, at + down);
         }
+        planes += layer->plane_words;
     }
-    for (uint32_t ky = between; ky < last; ++ky) {
-        const uint32_t down = ky * layer->pitch, up = (last - ky) * layer->pitch;
-        for (uint32_t channel = 0; channel < channels; ++channel) {
-            *ebnn_plane(planes, ky * channels + channel) =
-                *ebnn_plane(planes, channel) >> down |
-                *ebnn_plane(planes, last * channels + channel) << up;
+}
+
+/* Gather the planes of the kernel row that is map row `row`, from `plane` on. `lanes`: [32], for
+ * what is gathered. */
+EBNN_INLINE void ebnn_gather_row(const ebnn_conv_planes_t *layer, const uint32_t *in, int32_t row,
+                                 uint32_t x, uint32_t phase, uint32_t *planes, uint32_t plane,
+                                 uint32_t *lanes) {
+    const uint32_t words = (layer->window.in.channels + 31u) / 32u;
+    uint32_t channel = 0; /* of the group */
+    for (uint32_t word = 0; word < words; ++word) {
+        const uint32_t whole = (plane + channel) % 32u == 0 && layer->channels - channel >= 32u;
+        uint32_t *const gathered = whole ? ebnn_plane(planes, plane + channel) : lanes;
+        ebnn_gather_lanes(layer, in + word, row, x, phase, words, gathered);
+        ebnn_transpose(gathered, 32);
+        const uint32_t left = layer->window.in.channels - 32u * word;
+        for (uint32_t i = 0; i < 32 && i < left; ++i) {
+            if (!whole) {
+                *ebnn_plane(planes, plane + channel) = lanes[i];
+            }
+            if (++channel == layer->channels) {
+                channel = 0;
+                planes += layer->plane_words;
+            }
         }
     }
 }
 
-/* Count the ones of `halves` half groups of planes. */
+/* All planes of the span from lane (y, x) on. Those of kernel row `known` and the rows after it are
+ * there, but as the first ones. Left out are the rows that
+ * ebnn_fill_between takes from others. `lanes`: [32], for what is gathered. */
+EBNN_NOINLINE void ebnn_gather_span(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t y,
+                                    uint32_t x, uint32_t known, uint32_t *planes, uint32_t *lanes) {
+    const ebnn_window_t *w = &layer->window;
+    for (uint32_t phase = 0; phase < layer->phases; ++phase) {
+        uint32_t plane = (ebnn_phase_halves(layer) + 1u) / 2u * 32u * phase;
+        for (uint32_t ky = 0; ky < w->kernel_height; ++ky, plane += layer->channels) {
+            if (known + ky < w->kernel_height) {
+                ebnn_move_row(layer, planes, plane, known * layer->channels);
+            } else if (ky < ebnn_rows_between(layer) || ky + 1u == w->kernel_height) {
+                const int32_t row = (int32_t)(y * w->stride + ky) - w->padding;
+                ebnn_gather_row(layer, in, row, x, phase, planes, plane, lanes);
+            }
+        }
+    }
+}
+
+/* The planes of the kernel rows between, from those of the first and of the last one. */
+EBNN_NOINLINE void ebnn_fill_between(const ebnn_conv_planes_t *layer, uint32_t *planes) {
+    const uint32_t channels = layer->channels, last = layer->window.kernel_height - 1u;
+    for (uint32_t group = layer->window.groups; group != 0; --group) {
+        for (uint32_t ky = ebnn_rows_between(layer); ky < last; ++ky) {
+            const uint32_t down = ky * layer->pitch, up = (last - ky) * layer->pitch;
+            for (uint32_t channel = 0; channel < channels; ++channel) {
+                *ebnn_plane(planes, ky * channels + channel) =
+                    *ebnn_plane(planes, channel) >> down |
+                    *ebnn_plane(planes, last * channels + channel) << up;
+            }
+        }
+        planes += layer->plane_words;
+    }
+}
+
+/* Count the ones of `halves` half runs of planes. */
 EBNN_NOINLINE void ebnn_count_ones(const uint32_t *planes, uint32_t halves, uint32_t *ones) {
     uint32_t bit0 = 0, bit1 = 0, bit2 = 0, bit3 = 0;
     for (uint32_t i = 4; i < EBNN_COUNT_PLANES; ++i) {
@@ -143,11 +176,12 @@ EBNN_NOINLINE void ebnn_count_ones(const uint32_t *planes, uint32_t halves, uint
     ones[3] = bit3;
 }
 
-/* -ceil(|a| / 2) and the lowest bit of |a|, at lanes shifts - 1 further up. `ones`: scratch. */
+/* -ceil(|a| / 2) and the lowest bit of |a|, of a group's planes, at lanes shifts - 1 further up.
+ * `ones`: scratch. */
 EBNN_NOINLINE void ebnn_count_window(const ebnn_conv_planes_t *layer, const uint32_t *planes,
                                      uint32_t *start, uint32_t *ones) {
     const ebnn_window_t *w = &layer->window;
-    const uint32_t halves = ebnn_phase_halves(w);
+    const uint32_t halves = ebnn_phase_halves(layer);
     for (uint32_t i = 0; i <= EBNN_COUNT_PLANES; ++i) {
         start[i] = 0;
     }

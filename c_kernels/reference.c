@@ -23,12 +23,12 @@ static void set_dense_bit(uint8_t *map, uint32_t i, int on) {
     map[i >> 3] = (uint8_t)(map[i >> 3] | (on ? bit : 0u));
 }
 
-static int32_t conv_sum(const ebnn_reference_conv_t *layer, const void *in, uint32_t filter,
-                        int32_t top, int32_t left) {
+/* Of the channels from `first` up to `end`, with the weights from `weight` on. */
+static int32_t conv_sum(const ebnn_reference_conv_t *layer, const void *in, uint32_t first,
+                        uint32_t end, uint32_t weight, int32_t top, int32_t left) {
     const ebnn_window_t *w = &layer->window;
-    uint32_t weight = filter * w->in.channels * w->kernel_height * w->kernel_width;
     int32_t sum = 0; /* |sum| < 2^24 */
-    for (uint32_t channel = 0; channel < w->in.channels; ++channel) {
+    for (uint32_t channel = first; channel < end; ++channel) {
         for (int32_t y = top; y < top + w->kernel_height; ++y) {
             for (int32_t x = left; x < left + w->kernel_width; ++x, ++weight) {
                 if (y >= 0 && x >= 0 && y < w->in.height && x < w->in.width) {
@@ -45,8 +45,11 @@ static int32_t conv_sum(const ebnn_reference_conv_t *layer, const void *in, uint
 
 void ebnn_reference_conv(const ebnn_reference_conv_t *layer, const void *in, uint8_t *out) {
     const ebnn_window_t *w = &layer->window;
+    const uint32_t channels = w->in.channels / w->groups, filters = w->out.channels / w->groups;
+    const uint32_t taps = channels * w->kernel_height * w->kernel_width;
     uint32_t written = 0;
     for (uint32_t filter = 0; filter < w->out.channels; ++filter) {
+        const uint32_t first = filter / filters * channels;
         for (int32_t row = 0; row < w->out.height; ++row) {
             for (int32_t column = 0; column < w->out.width; ++column) {
                 float best = 0.0f; /* the block's one float temporary */
@@ -55,7 +58,8 @@ void ebnn_reference_conv(const ebnn_reference_conv_t *layer, const void *in, uin
                         const int32_t y = (row * w->pool_stride + py) * w->stride;
                         const int32_t x = (column * w->pool_stride + px) * w->stride;
                         const float sum =
-                            (float)conv_sum(layer, in, filter, y - w->padding, x - w->padding);
+                            (float)conv_sum(layer, in, first, first + channels, filter * taps,
+                                            y - w->padding, x - w->padding);
                         best = (py == 0 && px == 0) || sum > best ? sum : best;
                     }
                 }

@@ -25,13 +25,15 @@ static int32_t columns_before_pooling(const ebnn_window_t *w) {
 
 void ebnn_unfused_conv(const ebnn_reference_conv_t *layer, const float *in, float *out) {
     const ebnn_window_t *w = &layer->window;
-    const uint32_t taps = (uint32_t)w->in.channels * w->kernel_height * w->kernel_width;
+    const uint32_t channels = w->in.channels / w->groups, filters = w->out.channels / w->groups;
+    const uint32_t taps = channels * w->kernel_height * w->kernel_width;
     for (uint32_t filter = 0; filter < w->out.channels; ++filter) {
+        const uint32_t first = filter / filters * channels;
         for (int32_t row = 0; row < rows_before_pooling(w); ++row) {
             for (int32_t column = 0; column < columns_before_pooling(w); ++column) {
                 float sum = 0.0f; /* an integer below 2^24 at every step: exact */
                 uint32_t weight = filter * taps;
-                for (uint32_t channel = 0; channel < w->in.channels; ++channel) {
+                for (uint32_t channel = first; channel < first + channels; ++channel) {
                     for (int32_t ky = 0; ky < w->kernel_height; ++ky) {
                         for (int32_t kx = 0; kx < w->kernel_width; ++kx, ++weight) {
                             const int32_t y = row * w->stride - w->padding + ky;

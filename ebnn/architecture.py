@@ -5,6 +5,8 @@
 
     convKHxKW-N   binary convolution, N output channels, kernels 1 to 7
     strideS padP  of that convolution (1 and 0 when not given)
+    groupsG       of its channels: filter n of N reads group n * G // N of the input's (1 when not
+                  given); G divides both numbers of channels
     poolK[/S]     max-pooling KxK with stride S (S = K when not given)
     fc-N          fully connected block; the last block is always one, and gives the N classes
 """
@@ -86,7 +88,11 @@ def parse_input(text: str, sample_shape: tuple[int, int, int]) -> InputSpec:
 
 @dataclass(frozen=True)
 class ConvPool:
-    """Conv -> MaxPool -> BatchNorm -> sign, fused (paper section 3.2)."""
+    """Conv -> MaxPool -> BatchNorm -> sign, fused (paper section 3.2).
+
+    With `groups`, input and output channels are cut into so many runs alike, and a run of filters
+    reads the run of channels with the same number.
+    """
 
     channels: int
     kernel_height: int
@@ -95,6 +101,7 @@ class ConvPool:
     padding: int = 0
     pool: int = 1
     pool_stride: int = 1
+    groups: int = 1
 
     def conv_shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """(channels, height, width) between convolution and pooling."""
@@ -119,6 +126,8 @@ class ConvPool:
             words.append(f"stride{self.stride}")
         if self.padding:
             words.append(f"pad{self.padding}")
+        if self.groups != 1:
+            words.append(f"groups{self.groups}")
         if self.pool != 1 or self.pool_stride != 1:
             same = self.pool == self.pool_stride
             words.append(f"pool{self.pool}" + ("" if same else f"/{self.pool_stride}"))
@@ -169,7 +178,7 @@ def fan_in(block: Block, shape: tuple[int, int, int]) -> int:
     """Number of products in one pre-activation of `block` on an input of `shape`."""
     channels, height, width = shape
     if isinstance(block, ConvPool):
-        return channels * block.kernel_height * block.kernel_width
+        return channels // block.groups * block.kernel_height * block.kernel_width
     return channels * height * width
 
 
@@ -183,7 +192,7 @@ class ArchitectureError(UserError):
 
 _CONV = re.compile(r"conv(\d+)x(\d+)-(\d+)")
 _FC = re.compile(r"fc-(\d+)")
-_OPTION = re.compile(r"(stride|pad|pool)(\d+)(?:/(\d+))?")
+_OPTION = re.compile(r"(stride|pad|groups|pool)(\d+)(?:/(\d+))?")
 
 
 def parse(text: str, input_spec: InputSpec) -> Architecture:
@@ -233,7 +242,11 @@ def parse(text: str, input_spec: InputSpec) -> Architecture:
 def _check_conv(
     text: str, start: int, length: int, block: ConvPool, shape: tuple[int, int, int]
 ) -> None:
-    _, height, width = shape
+    channels, height, width = shape
+    for count, what in ((channels, "channels before it"), (block.channels, "filters")):
+        if count % block.groups:
+            problem = f"{block.groups} groups do not divide the {count} {what}"
+            raise ArchitectureError(text, start, length, problem)
     if block.padding >= min(block.kernel_height, block.kernel_width) and block.padding:
         raise ArchitectureError(text, start, length, "padding must be smaller than the kernel")
     if (
@@ -282,7 +295,9 @@ def _parse_block(text: str, part: str, position: int) -> Block:
     for option, option_at in words[1:]:
         match = _OPTION.fullmatch(option)
         if not match or (match[3] and match[1] != "pool"):
-            problem = f"{option!r} is no option; options are strideS, padP and poolK or poolK/S"
+            problem = (
+                f"{option!r} is no option; options are strideS, padP, groupsG and poolK or poolK/S"
+            )
             raise ArchitectureError(text, option_at, len(option), problem)
         if match[1] in values:
             raise ArchitectureError(text, option_at, len(option), f"{match[1]} is given twice")
@@ -299,4 +314,5 @@ def _parse_block(text: str, part: str, position: int) -> Block:
         padding=values.get("pad", (0, None))[0],
         pool=pool,
         pool_stride=pool if pool_stride is None else pool_stride,
+        groups=values.get("groups", (1, None))[0],
     )

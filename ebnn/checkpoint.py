@@ -1,10 +1,10 @@
 """A trained network on disk: safetensors with the architecture as metadata. Needs no torch.
 
 Tensors of block i (from 0): `i.weight` uint8, a bit a weight as `pack_dense` packs them, of (O, C,
-KH, KW) of a conv-pool block or (O, I) of a fully connected one; `i.gamma`, `i.beta`, `i.mean`,
-`i.variance` float32 (O,). A fully connected block behind a conv-pool block reads its input in
-(C, H, W) order. With latent weights kept, `i.weight` is float32, of that shape, and its sign is the
-weight (sign(0) = +1).
+KH, KW) of a conv-pool block, C the channels of a group, or (O, I) of a fully connected one;
+`i.gamma`, `i.beta`, `i.mean`, `i.variance` float32 (O,). A fully connected block behind a conv-pool
+block reads its input in (C, H, W) order. With latent weights kept, `i.weight` is float32, of that
+shape, and its sign is the weight (sign(0) = +1).
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ class Checkpoint:
 
 
 def weight_shape(architecture: Architecture, index: int) -> tuple[int, ...]:
-    """Shape of block `index`'s weights: (O, C, KH, KW), or (O, I) of a fully connected block."""
+    """Shape of block `index`'s weights: (O, C, KH, KW), C the channels of a group, or (O, I) of a
+    fully connected block."""
     block, shape = architecture.blocks[index], architecture.shapes()[index]
     if isinstance(block, ConvPool):
-        return (block.channels, shape[0], block.kernel_height, block.kernel_width)
+        return (block.channels, shape[0] // block.groups, block.kernel_height, block.kernel_width)
     return (block.features, fan_in(block, shape))
 
 

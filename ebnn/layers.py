@@ -68,7 +68,9 @@ def _operands(layer: nn.Module, x: Tensor, weight: Tensor) -> tuple[Tensor, Tens
 class BinaryConv2d(nn.Module):
     """Convolution with weights +-1, no bias; positions outside the image contribute nothing.
 
-    (N, in_channels, H, W) to (N, out_channels, H', W'). `weight` is latent.
+    (N, in_channels, H, W) to (N, out_channels, H', W'). `weight`, latent, is (out_channels,
+    in_channels / groups, kernel height, kernel width). Raises `ValueError` where `groups` does not
+    divide both numbers of channels.
     """
 
     def __init__(
@@ -78,17 +80,21 @@ class BinaryConv2d(nn.Module):
         kernel_size: int | tuple[int, int],
         stride: int = 1,
         padding: int = 0,
+        groups: int = 1,
     ) -> None:
         super().__init__()
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"{groups} groups: {in_channels} to {out_channels} channels")
         height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, height, width))
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, height, width))
         self.stride = stride
         self.padding = padding
+        self.groups = groups
         nn.init.uniform_(self.weight, -0.5, 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         x, weight = _operands(self, x, sign(self.weight))
-        sums = F.conv2d(x, weight, stride=self.stride, padding=self.padding)
+        sums = F.conv2d(x, weight, stride=self.stride, padding=self.padding, groups=self.groups)
         return sums.to(self.weight.dtype)
 
 
@@ -165,9 +171,10 @@ class ConvPoolBlock(nn.Module):
         padding: int = 0,
         pool: int = 1,
         pool_stride: int | None = None,
+        groups: int = 1,
     ) -> None:
         super().__init__()
-        self.layer = BinaryConv2d(in_channels, out_channels, kernel_size, stride, padding)
+        self.layer = BinaryConv2d(in_channels, out_channels, kernel_size, stride, padding, groups)
         self.pool = pool
         self.pool_stride = pool if pool_stride is None else pool_stride
         self.norm = BatchNorm(out_channels)

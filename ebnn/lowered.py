@@ -28,9 +28,9 @@ FORMAT = "ebnn-lowered-1"
 class HiddenLayer:
     """A block up to its sign: bit = (max over the pool of the sums >= threshold) != flip.
 
-    `weight` int8 +-1 (O, C, KH, KW) or (O, I); `threshold` int32 (O,); `flip` bool (O,).
-    `mean`, `scale`, `beta` float32 (O,) are the BatchNorm that the threshold stands for: what the
-    `reference` and `unfused` kernels compute with.
+    `weight` int8 +-1 (O, C, KH, KW), C the channels of a group, or (O, I); `threshold` int32 (O,);
+    `flip` bool (O,). `mean`, `scale`, `beta` float32 (O,) are the BatchNorm that the threshold
+    stands for: what the `reference` and `unfused` kernels compute with.
     """
 
     block: Block

@@ -44,6 +44,7 @@ class BinaryNetwork(nn.Module):
                         block.padding,
                         block.pool,
                         block.pool_stride,
+                        block.groups,
                     )
                 )
             elif index < len(architecture.blocks) - 1:

@@ -75,8 +75,10 @@ def _convolve(
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))
     windows = windows[:, :, :: block.stride, :: block.stride]
     samples, _, height, width = windows.shape[:4]
-    columns = windows.transpose(0, 2, 3, 1, 4, 5).reshape(samples * height * width, -1)
-    sums = columns @ weight.reshape(len(weight), -1).astype(np.float32).T
+    positions, groups = samples * height * width, block.groups
+    columns = windows.transpose(0, 2, 3, 1, 4, 5).reshape(positions, groups, -1)
+    filters = weight.reshape(groups, len(weight) // groups, -1).astype(np.float32)
+    sums = np.concatenate([columns[:, group] @ filters[group].T for group in range(groups)], axis=1)
     return sums.reshape(samples, height, width, -1).transpose(0, 3, 1, 2)
 
 

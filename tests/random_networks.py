@@ -29,19 +29,21 @@ def examples(count: int) -> int:
 
 @st.composite
 def conv_pools(draw: st.DrawFn, shape: tuple[int, int, int]) -> ConvPool:
-    """A conv-pool block that fits a map of `shape`: channels not multiples of 32, padding, strides
-    and overlapping pools included."""
-    _, height, width = shape
+    """A conv-pool block that fits a map of `shape`: channels not multiples of 32, padding, strides,
+    overlapping pools, and groups of any number of channels included."""
+    in_channels, height, width = shape
     kernel_height = draw(st.integers(1, min(7, height)))
     kernel_width = draw(st.integers(1, min(7, width)))
     stride = draw(st.integers(1, 3))
     padding = draw(st.integers(0, min(3, min(kernel_height, kernel_width) - 1)))
     channels = draw(st.one_of(st.integers(1, 12), st.sampled_from([31, 32, 33, 40, 64])))
-    plain = ConvPool(channels, kernel_height, kernel_width, stride, padding)
+    divisors = [count for count in range(1, in_channels + 1) if in_channels % count == 0]
+    groups = draw(st.one_of(st.just(1), st.sampled_from(divisors)))
+    channels = -(-channels // groups) * groups
+    plain = ConvPool(channels, kernel_height, kernel_width, stride, padding, groups=groups)
     _, conv_height, conv_width = plain.conv_shape(shape)
     pool = draw(st.integers(1, min(3, conv_height, conv_width)))
-    pool_stride = draw(st.integers(1, 3))
-    return ConvPool(channels, kernel_height, kernel_width, stride, padding, pool, pool_stride)
+    return replace(plain, pool=pool, pool_stride=draw(st.integers(1, 3)))
 
 
 @st.composite

@@ -29,10 +29,11 @@ def test_what_an_architecture_prints_parses_to_itself(architecture: Architecture
 
 
 def test_every_word_means_what_the_manual_says() -> None:
-    architecture = parse("conv3x5-8 stride2 pad1 pool3/2 ,  conv1x1-4 pool2,fc-7, fc-10", MNIST)
+    text = "conv3x5-8 stride2 pad1 pool3/2 ,  conv1x1-4 groups4 pool2,fc-7, fc-10"
+    architecture = parse(text, MNIST)
     assert architecture.blocks == (
         ConvPool(8, 3, 5, stride=2, padding=1, pool=3, pool_stride=2),
-        ConvPool(4, 1, 1, pool=2, pool_stride=2),
+        ConvPool(4, 1, 1, pool=2, pool_stride=2, groups=4),
         Linear(7),
         Linear(10),
     )
@@ -56,6 +57,9 @@ def test_every_word_means_what_the_manual_says() -> None:
         ("conv3x3-8 pool2 pad1 pool3, fc-10", "pool3", "pool is given twice"),
         ("conv3x3-8 stride0, fc-10", "stride0", "stride must be at least 1"),
         ("conv3x3-8 pool2/0, fc-10", "pool2/0", "pool must be at least 1"),
+        ("conv3x3-8 groups0, fc-10", "groups0", "groups must be at least 1"),
+        ("conv3x3-8 groups2, fc-10", "conv3x3-8 groups2", "do not divide the 1 channels before"),
+        ("conv3x3-8, conv3x3-6 groups4, fc-10", "conv3x3-6 groups4", "divide the 6 filters"),
         ("conv3x3-8, fc-10 pool2", "pool2", "fc takes no options"),
         ("conv3x3-8 pad3, fc-10", "conv3x3-8 pad3", "padding must be smaller than the kernel"),
         ("conv3x3-8 pool9,conv7x7-8, fc-10", "conv7x7-8", "kernel does not fit the 2x2 map"),

@@ -82,5 +82,5 @@ def window(block: ConvPool, in_shape: tuple[int, int, int], out_shape: tuple[int
         f"        /* kernel_height */ {block.kernel_height},"
         f" /* kernel_width */ {block.kernel_width}, /* stride */ {block.stride},\n"
         f"        /* padding */ {block.padding}, /* pool */ {block.pool},"
-        f" /* pool_stride */ {block.pool_stride}}}"
+        f" /* pool_stride */ {block.pool_stride}, /* groups */ {block.groups}}}"
     )

@@ -27,6 +27,16 @@ def is_conv(site: Site[HiddenLayer]) -> bool:
     return isinstance(site.layer.block, ConvPool)
 
 
+def is_ungrouped(site: Site[HiddenLayer]) -> bool:
+    """Whether it is a convolution whose filters all read every channel."""
+    return isinstance(site.layer.block, ConvPool) and site.layer.block.groups == 1
+
+
+def group_channels(layer: HiddenLayer) -> int:
+    """Channels that a filter reads."""
+    return layer.in_shape[0] // conv_of(layer).groups
+
+
 def pack_flips(layer: HiddenLayer) -> NDArray[np.uint32]:
     """Words (ceil(filters / 32),): 1 where a filter's sign falls with its sum."""
     return pack_rows(np.where(layer.flip, 1, -1).astype(np.int8)[None, :]).ravel()

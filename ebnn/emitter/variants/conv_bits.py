@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ebnn.architecture import fan_in
 from ebnn.emitter.c_text import array, struct, window
 from ebnn.emitter.layout import words_layout
 from ebnn.emitter.program import Step
 from ebnn.emitter.variants.common import (
     conv_of,
+    group_channels,
     is_conv,
     lead_bytes,
     pack_flips,
@@ -26,7 +28,7 @@ def _serves(site: Site[HiddenLayer]) -> bool:
 
 
 def _window_words(site: Site[HiddenLayer]) -> int:
-    block, channels = conv_of(site.layer), site.layer.in_shape[0]
+    block, channels = conv_of(site.layer), group_channels(site.layer)
     taps = block.kernel_height * block.kernel_width
     if site.layout.c_name == "EBNN_WORDS":
         return taps * -(-channels // 32)
@@ -91,18 +93,13 @@ def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
     filters, height, width = site.layer.out_shape
     windows = height * width * block.pool**2
     words = _window_words(site)
-    gathered = words if site.layout.c_name == "EBNN_WORDS" else _products(site)
+    gathered = words if site.layout.c_name == "EBNN_WORDS" else fan_in(block, site.layer.in_shape)
     return {
-        "windows": windows,
-        "gathered": windows * gathered,
+        "windows": windows * block.groups,
+        "gathered": windows * block.groups * gathered,
         "filters": windows * filters,
         "words": windows * filters * words,
     }
-
-
-def _products(site: Site[HiddenLayer]) -> int:
-    block = conv_of(site.layer)
-    return site.layer.in_shape[0] * block.kernel_height * block.kernel_width
 
 
 CONV_BITS = Variant("conv_bits", _serves, _call, _work)

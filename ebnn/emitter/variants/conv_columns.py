@@ -10,7 +10,7 @@ from ebnn.emitter.variants.column_code import column_code
 from ebnn.emitter.variants.column_filters import filters_of, runs_of
 from ebnn.emitter.variants.column_pool import shares
 from ebnn.emitter.variants.columns import columns_of
-from ebnn.emitter.variants.common import compiled_bytes, is_conv
+from ebnn.emitter.variants.common import compiled_bytes, is_ungrouped
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
 
@@ -19,7 +19,7 @@ _REGISTERS = 12  # that a position's table entries may have: more are loaded for
 
 
 def _serves(site: Site[HiddenLayer]) -> bool:
-    if not is_conv(site) or site.layout.c_name not in ("EBNN_U8", "EBNN_I16"):
+    if not is_ungrouped(site) or site.layout.c_name not in ("EBNN_U8", "EBNN_I16"):
         return False
     return site.layer.out_shape[0] * columns_of(site).terms <= _TERMS_MAX
 

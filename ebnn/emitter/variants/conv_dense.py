@@ -23,7 +23,7 @@ from ebnn.emitter.layout import pixels_layout
 from ebnn.emitter.program import Step
 from ebnn.emitter.variants.common import (
     compiled_bytes,
-    is_conv,
+    is_ungrouped,
     scratch_limit_bytes,
     total_bytes,
 )
@@ -81,7 +81,7 @@ def _more_stack_bytes(plan: Plan) -> int:
 
 
 def _serves(site: Site[HiddenLayer], planned: Callable[[Site[HiddenLayer]], Plan | None]) -> bool:
-    if not is_conv(site) or site.layout.c_name != "EBNN_DENSE":
+    if not is_ungrouped(site) or site.layout.c_name != "EBNN_DENSE":
         return False
     if site.feeds_linear and site.unit_bytes < 4:
         return False  # packed maps have no units

@@ -46,10 +46,12 @@ def _call(site: Site[HiddenLayer]) -> Step:
     chunks = len(tables)
     # Where chunk c starts in the table, plus the pattern of its signs.
     starts = np.concatenate([[0], np.cumsum(tables)[:-1]])
+    group = np.arange(filters) // (filters // block.groups)
     signs = np.zeros((filters, chunks * size), dtype=np.int64)
     signs[:, :taps] = layer.weight.reshape(filters, -1) > 0
     weights_of_taps = 1 << np.arange(size)
     entries = starts + signs.reshape(filters, chunks, size) @ weights_of_taps
+    entries += sum(tables) * group[:, None]
     patterns = (_GROUP_WORDS * entries).astype(np.uint16)
     threshold = layer.threshold.astype(np.int64)
     lanes = _lanes(site)
@@ -69,7 +71,7 @@ def _call(site: Site[HiddenLayer]) -> Step:
                 "lanes": lanes,
                 "chunk_taps": size,
                 "chunks": chunks,
-                "table_words": _GROUP_WORDS * sum(tables),
+                "table_words": _GROUP_WORDS * sum(tables) * block.groups,
                 "patterns": f"{name}_patterns",
                 "offsets": f"{name}_offsets",
                 "flips": f"{name}_flips",
@@ -84,7 +86,7 @@ def _call(site: Site[HiddenLayer]) -> Step:
         output_bytes=written.map_bytes,
         kernels=("conv_int.c",),
         region="ebnn_conv_int",
-        scratch_bytes=4 * _GROUP_WORDS * (taps + sum(tables)),
+        scratch_bytes=4 * _GROUP_WORDS * (taps + sum(tables)) * block.groups,
         parameter_bytes=total_bytes(patterns, offsets, flips),
         block=site.index,
         layout=written,
@@ -99,8 +101,8 @@ def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
     groups = height * width * -(-(block.pool**2) // (2 * _lanes(site)))
     return {
         "groups": groups,
-        "taps": groups * taps,
-        "entries": groups * sum(tables),
+        "taps": groups * taps * block.groups,
+        "entries": groups * sum(tables) * block.groups,
         "filters": groups * filters,
         "chunks": groups * filters * len(tables),
     }

@@ -13,17 +13,24 @@ from ebnn.architecture import ConvPool
 from ebnn.emitter.c_text import array, struct, window
 from ebnn.emitter.layout import words_layout
 from ebnn.emitter.program import Step
-from ebnn.emitter.variants.common import conv_of, is_conv, pack_flips, total_bytes
+from ebnn.emitter.variants.common import (
+    conv_of,
+    group_channels,
+    is_conv,
+    pack_flips,
+    total_bytes,
+)
 from ebnn.emitter.variants.edges import edge_fields
 from ebnn.emitter.variants.lanes import (
     COUNT_PLANES,
     LANES,
     Lanes,
+    filter_sets,
     lanes_of,
-    plane_groups,
     plane_halves,
+    plane_runs,
 )
-from ebnn.emitter.variants.packed_planes import PACKED_GROUP, packed_of
+from ebnn.emitter.variants.packed_planes import PACKED_AT_ONCE, packed_of
 from ebnn.emitter.variants.planes import lists_of
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
@@ -86,7 +93,7 @@ def _call_packed(site: Site[HiddenLayer]) -> Step:
         {"lists": f"{name}_numbers", "weights": f"{name}_weights"},
         packed.margins,
         total_bytes(packed.words, packed.numbers),
-        PACKED_GROUP + packed.carries,
+        PACKED_AT_ONCE + packed.carries,
     )
 
 
@@ -107,6 +114,7 @@ def _step(
     assert lanes is not None
     flips = pack_flips(layer)
     span_classes = max(lanes.classes(*start) for start in lanes.spans)
+    plane_words = 16 * plane_halves(layer) + plane_runs(layer) + 1  # and the words 0
     inside, inside_phases = divmod(layer.in_shape[2] + block.padding - 1, block.stride)
     declarations = (
         weights
@@ -117,6 +125,9 @@ def _step(
             name,
             {
                 "window": window(block, layer.in_shape, layer.out_shape),
+                "channels": group_channels(layer),
+                "filters": len(layer.weight) // block.groups,
+                "plane_words": plane_words,
                 "rows": lanes.edges.rows,
                 "columns": lanes.edges.columns,
                 "pitch": lanes.pitch,
@@ -133,7 +144,7 @@ def _step(
             },
         )
     )
-    words = 16 * plane_halves(layer) + plane_groups(layer) + 1
+    words = block.groups * plane_words
     words += COUNT_PLANES + 1 + 2 * span_classes + filter_words + 3
     written = words_layout(layer.out_shape)
     return Step(
@@ -171,11 +182,11 @@ def _work_of(layer: HiddenLayer, counted: Mapping[str, int]) -> Mapping[str, flo
     positions = lanes.edges.rows * lanes.edges.columns
     return {
         "gathered": gathered * lanes.phases * -(-layer.in_shape[0] // 32),
-        "planes": len(spans) * plane_groups(layer),
+        "planes": len(spans) * plane_runs(layer) * block.groups,
         **{name: len(spans) * count for name, count in counted.items()},
         "windows": len(spans) * filters,
         "classes": sum(lanes.classes(*start) - 1 for start in spans) * filters,
-        "positions": positions * -(-filters // 32),
+        "positions": positions * len(filter_sets(layer, LANES)),
     }
 
 

@@ -12,7 +12,7 @@ from ebnn.architecture import ConvPool, fan_in
 from ebnn.emitter.c_text import array, struct, window
 from ebnn.emitter.layout import pixel_bytes, pixels_layout
 from ebnn.emitter.program import Step
-from ebnn.emitter.variants.common import conv_of, is_conv, lead_bytes, pack_flips, total_bytes
+from ebnn.emitter.variants.common import conv_of, is_ungrouped, lead_bytes, pack_flips, total_bytes
 from ebnn.emitter.variants.edges import edge_fields, edges_of, outside_of
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
@@ -30,7 +30,7 @@ def _serves(site: Site[HiddenLayer]) -> bool:
 
 
 def _is_countable(site: Site[HiddenLayer]) -> bool:
-    return is_conv(site) and fan_in(site.layer.block, site.layer.in_shape) <= _PRODUCTS_MAX
+    return is_ungrouped(site) and fan_in(site.layer.block, site.layer.in_shape) <= _PRODUCTS_MAX
 
 
 def _has_narrow(site: Site[HiddenLayer]) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from ebnn.architecture import fan_in
-from ebnn.emitter.variants.common import conv_of
+from ebnn.emitter.variants.common import conv_of, group_channels
 from ebnn.emitter.variants.edges import Edges, edges_of
 from ebnn.lowered import HiddenLayer
 
@@ -71,14 +72,23 @@ def lanes_of(layer: HiddenLayer) -> Lanes | None:
     return Lanes(edges, pitch, shifts, phases)
 
 
-def plane_groups(layer: HiddenLayer) -> int:
-    """Groups of 32 planes of a span: [phase][kernel row][channel], each phase in whole groups."""
+def plane_runs(layer: HiddenLayer) -> int:
+    """Runs of 32 planes of a span and group: [phase][kernel row][channel], each phase in whole
+    runs."""
     block = conv_of(layer)
-    of_phase = -(-block.kernel_height * layer.in_shape[0] // LANES)
+    of_phase = -(-block.kernel_height * group_channels(layer) // LANES)
     return min(block.stride, block.kernel_width) * of_phase
 
 
+def filter_sets(layer: HiddenLayer, at_once: int) -> list[range]:
+    """Filters that are computed at once: those of a group, cut where `at_once` of all are full."""
+    filters, block = len(layer.weight), conv_of(layer)
+    ends = {*range(at_once, filters, at_once), filters}
+    ends |= set(range(0, filters, filters // block.groups)) - {0}
+    return [range(first, end) for first, end in pairwise([0, *sorted(ends)])]
+
+
 def plane_halves(layer: HiddenLayer) -> int:
-    """The same in halves: the last group can be one."""
-    last = conv_of(layer).kernel_height * layer.in_shape[0] % LANES
-    return 2 * plane_groups(layer) - (0 < last <= LANES // 2)
+    """The same in halves: the last run can be one."""
+    last = conv_of(layer).kernel_height * group_channels(layer) % LANES
+    return 2 * plane_runs(layer) - (0 < last <= LANES // 2)

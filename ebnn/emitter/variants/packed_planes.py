@@ -9,19 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebnn.emitter.variants.edges import outside_of
-from ebnn.emitter.variants.lanes import LANES, plane_halves
+from ebnn.emitter.variants.lanes import LANES, filter_sets, plane_halves
 from ebnn.emitter.variants.planes import INVERTED, by_shift, margins_of, pairs_of
 from ebnn.lowered import HiddenLayer
 
-PACKED_GROUP = 16  # filters that are written at once
+PACKED_AT_ONCE = 16  # filters that are written
 _QUAD = 4  # planes that are counted at once
 _CARRY_QUADS = 4  # that give a carry
 
 
 @dataclass(frozen=True)
 class Packed:
-    """The weights of a layer: `words` uint32; `numbers` uint8, a filter's place in its group, with
-    0x80 where its weights are inverted; `margins` int16 (filters, classes), in the pairs' order.
+    """The weights of a layer: `words` uint32; `numbers` uint8, a filter's place among those at
+    once, with 0x80 where its weights are inverted; `margins` int16 (filters, classes), in the
+    pairs' order.
 
     `quads` and `walked` are how many quads and words are walked for all filters; `carries` is the
     most carries that a filter's counts give.
@@ -43,9 +44,10 @@ def packed_of(layer: HiddenLayer) -> Packed:
     words: list[NDArray[np.uint32]] = []
     numbers, margins = [], []
     quads = walked = carries = 0
-    for first in range(0, len(positive), PACKED_GROUP):
-        group = positive[first : first + PACKED_GROUP]
-        for pair in pairs_of(group[:, used], _quads_of_pairs(group, used)):
+    for filters in filter_sets(layer, PACKED_AT_ONCE):
+        first = filters.start
+        at_once = positive[first : filters.stop]
+        for pair in pairs_of(at_once[:, used], _quads_of_pairs(at_once, used)):
             bits = [(positive[first + index] != inverted) & used for index, inverted in pair]
             if len(bits) == 1:
                 bits.append(np.zeros_like(used))

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from ebnn.emitter.variants.common import conv_of
 from ebnn.emitter.variants.edges import outside_of
-from ebnn.emitter.variants.lanes import LANES, lanes_of, plane_groups
+from ebnn.emitter.variants.lanes import LANES, filter_sets, lanes_of, plane_runs
 from ebnn.lowered import HiddenLayer
 
 BLOCK_PLANES = 224  # EBNN_BLOCK_PLANES
-_GROUP = 32  # filters that are written at once
+_FILTERS_AT_ONCE = 32  # filters that are written at once
 _QUAD = 4  # taps that are counted at once
 _CARRY_QUADS = 4  # that give a carry
 INVERTED = 0x80  # EBNNINVERTED: what is listed are a filter's weights -1
@@ -73,9 +73,10 @@ def lists_of(layer: HiddenLayer) -> Lists:
     taps: list[int] = []
     margins = []
     quads = parts = carries = 0
-    for first in range(0, len(positive), _GROUP):
-        group = positive[first : first + _GROUP, used]
-        for pair in pairs_of(group, _taps_of_pairs(group)):
+    for filters in filter_sets(layer, _FILTERS_AT_ONCE):
+        first = filters.start
+        at_once = positive[first : filters.stop, used]
+        for pair in pairs_of(at_once, _taps_of_pairs(at_once)):
             listed = [(positive[first + index] != inverted) & used for index, inverted in pair]
             shared = _list(_shared(*listed), is_shared=True)
             own = [_list(each & ~_shared(*listed), is_shared=False) for each in listed]
@@ -94,7 +95,7 @@ def by_shift(layer: HiddenLayer) -> tuple[NDArray[np.bool_], Taps]:
     block, lanes = conv_of(layer), lanes_of(layer)
     assert lanes is not None
     filters, channels = layer.weight.shape[:2]
-    shape = (lanes.shifts, lanes.phases, LANES * plane_groups(layer) // lanes.phases)
+    shape = (lanes.shifts, lanes.phases, LANES * plane_runs(layer) // lanes.phases)
     positive = np.zeros((filters, *shape), dtype=bool)
     used = np.zeros(shape, dtype=bool)
     taps = block.kernel_height * channels
