@@ -18,11 +18,14 @@ SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8), (1, 5, 5), (3, 1, 128), (1, 1, 1)
 def test_every_draw_is_a_network_of_the_shape(shape: tuple[int, int, int]) -> None:
     space = Space(shape, 7)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    groups = set()
     for _ in range(60):
         found = space.suggest(study.ask())
         assert found is not None
         assert found.input.sample_shape == shape and found.classes == 7
         assert parse(str(found), found.input) == found
+        groups |= {block.groups for block in found.blocks if isinstance(block, ConvPool)}
+    assert groups == {1, 2, 4} or shape == (1, 1, 1)  # which has room for one convolution
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -18,7 +18,7 @@ from ebnn.sim.board import Board
 from ebnn.sim.errors import UserError
 from ebnn.workers import WorkerPool, result_of
 
-_ESTIMATED = 2  # networks of each combination of kernels
+_ESTIMATED = 2  # networks of each combination of kernels and groups
 _MEASURED = 1  # of those, for each limit
 _THRESHOLD_BYTES = 4  # a channel
 _OPTIONS = {
@@ -67,13 +67,14 @@ def check_feasible(space: Space, board: Board, limits: Limits, pool: WorkerPool)
 
 
 def _first_of_each(networks: Sequence[Architecture]) -> list[Architecture]:
-    """The first few of each combination of kernels, which decide what C serves a block."""
-    groups: dict[tuple[tuple[int, int], ...], list[Architecture]] = {}
+    """The first few of each combination of kernels and groups or none, which decide what C serves a
+    block."""
+    alike: dict[tuple[tuple[int, int, bool], ...], list[Architecture]] = {}
     for network in networks:
         convs = [block for block in network.blocks if isinstance(block, ConvPool)]
-        kernels = tuple((block.kernel_height, block.kernel_width) for block in convs)
-        groups.setdefault(kernels, []).append(network)
-    return [network for group in groups.values() for network in group[:_ESTIMATED]]
+        kind = tuple((each.kernel_height, each.kernel_width, each.groups > 1) for each in convs)
+        alike.setdefault(kind, []).append(network)
+    return [network for group in alike.values() for network in group[:_ESTIMATED]]
 
 
 def _estimate(network: Architecture, core: str, limits: tuple[str, ...]) -> dict[str, int]:

@@ -1,14 +1,15 @@
-"""The networks that a search looks among: convolutions with strides and pools, then the head.
+"""The networks that a search looks among: convolutions with strides, groups and pools, then the
+head.
 
-No padding, which was not worth its cycles on MNIST, and no groups, which no block has. Kernels and
-pools shrink to the map that they meet, so that every draw is a network: an 8x8 image, and a signal
-of height 1, get as many blocks as have room.
+No padding, which was not worth its cycles on MNIST. The first convolution has no groups: it reads
+the image's few channels. Kernels and pools shrink to the map that they meet, so that every draw is
+a network: an 8x8 image, and a signal of height 1, get as many blocks as have room.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,14 @@ from ebnn.architecture import (
 if TYPE_CHECKING:
     import optuna
 
-VERSION = 2
+VERSION = 3
 """Of what the parameters mean: a storage of another version cannot be gone on with."""
 
 Params = Mapping[str, Any]
 
 INPUTS = ("uint8", "bits", "bits:64,192")
 POOLS = {"none": (1, 1), "2": (2, 2), "3/2": (3, 2), "3": (3, 3)}
+GROUPS = (1, 2, 4)  # of the second convolution and those behind it; all divide CHANNELS_STEP
 CONVS_MAX = 4
 CHANNELS_STEP, CHANNELS_MAX = 8, 128
 FEATURES_STEP, FEATURES_MAX = 16, 128
@@ -69,6 +71,8 @@ class Space:
             params[f"kernel{number}"] = trial.suggest_int(f"kernel{number}", *self.kernels)
             params[f"stride{number}"] = trial.suggest_int(f"stride{number}", *self.strides)
             params[f"pool{number}"] = trial.suggest_categorical(f"pool{number}", tuple(POOLS))
+            if number > 1:
+                params[f"groups{number}"] = trial.suggest_categorical(f"groups{number}", GROUPS)
         if params["hidden"]:
             params["features"] = trial.suggest_int(
                 "features", FEATURES_STEP, FEATURES_MAX, step=FEATURES_STEP
@@ -90,19 +94,13 @@ class Space:
                 min(kernel, shape[1]),
                 min(kernel, shape[2]),
                 params[f"stride{number}"],
+                groups=params.get(f"groups{number}", 1),
             )
             pool, pool_stride = POOLS[params[f"pool{number}"]]
             room = min(plain.conv_shape(shape)[1:])
             if pool > room:
                 pool = pool_stride = room
-            block = ConvPool(
-                plain.channels,
-                plain.kernel_height,
-                plain.kernel_width,
-                plain.stride,
-                pool=pool,
-                pool_stride=pool_stride,
-            )
+            block = replace(plain, pool=pool, pool_stride=pool_stride)
             blocks.append(block)
             shape = block.output_shape(shape)
         hidden = [Linear(params["features"])] if params["hidden"] else []
@@ -140,6 +138,7 @@ class Space:
             "kernel": range(self.kernels[0], self.kernels[1] + 1),
             "stride": range(self.strides[0], self.strides[1] + 1),
             "pool": tuple(POOLS),
+            "groups": GROUPS,
         }
         return list(fixed[name.rstrip("123456789")])
 
@@ -148,7 +147,8 @@ class Space:
         names = [
             f"{kind}{number}"
             for number in range(1, params["convs"] + 1)
-            for kind in ("channels", "kernel", "stride", "pool")
+            for kind in ("channels", "kernel", "stride", "pool", "groups")
+            if (kind, number) != ("groups", 1)
         ]
         names += ["features"] if params["hidden"] else []
         for name in [name for name in names if name not in params]:
@@ -179,10 +179,12 @@ class Space:
                     "kernel2": kernel,
                     "stride2": 1 if wide else 2,
                     "pool2": pool,
+                    "groups2": 1,
                     "channels3": 2 * channels,
                     "kernel3": kernel,
                     "stride3": 1,
                     "pool3": "none",
+                    "groups3": 1,
                 }
 
     def narrow(self) -> Iterator[tuple[Params, Architecture]]:
@@ -193,13 +195,16 @@ class Space:
         strides = (self.strides[0], self.strides[1])
         seen: set[Architecture] = set()
         for convs, kind in product((1, 2), ("uint8", "bits")):
-            choices = product(product(kernels, strides, POOLS), repeat=convs)
-            for blocks in choices:
+            first = product(kernels, strides, POOLS, (1,))
+            second = [product(kernels, strides, POOLS, (1, max(GROUPS)))] * (convs - 1)
+            for blocks in product(first, *second):
                 params: dict[str, Any] = {"input": kind, "convs": convs, "hidden": False}
-                for number, (kernel, stride, pool) in enumerate(blocks, 1):
+                for number, (kernel, stride, pool, groups) in enumerate(blocks, 1):
                     params[f"channels{number}"] = CHANNELS_STEP
                     params[f"kernel{number}"] = kernel
                     params[f"stride{number}"], params[f"pool{number}"] = stride, pool
+                    if number > 1:
+                        params[f"groups{number}"] = groups
                 network = self.network(params)
                 if network is not None and network not in seen:
                     seen.add(network)
