@@ -111,6 +111,42 @@ typedef struct {
 void ebnn_conv_sliced_narrow(const ebnn_conv_sliced_narrow_t *layer, const void *in, void *out,
                              uint32_t *carries);
 
+/* Binary convolution of bits in groups of channels: the filters of several groups side by side, up
+ * to 32 that are a set. Of a window 16 inputs of each of these groups are a block; those outside
+ * the map are counted as -1. Takes the same time whatever the input. */
+typedef struct {
+    uint16_t channel;     /* the first one of its first group */
+    uint8_t groups;       /* side by side */
+    uint8_t bytes;        /* of an output pixel: a bit for each filter */
+    uint8_t weight_bytes; /* 4, or 2 or 1 of at most 16 or 8 filters */
+    const void *weights; /* [row][column][channel of the group], filled up to whole blocks: bit k of
+                            one is filter k's */
+} ebnn_filter_set_t;
+
+typedef struct {
+    ebnn_window_t window;
+    uint16_t in_bytes;  /* of a pixel, of words or half-words */
+    uint16_t out_bytes; /* of a pixel */
+    uint16_t channels;  /* of a group */
+    uint16_t blocks;    /* of a window */
+    uint8_t lanes;      /* from one group's first filter to the next one's: 8 to 32 */
+    uint8_t set_count;  /* of `sets` */
+    uint8_t edge;       /* and these four as above */
+    uint16_t middle_rows;
+    uint16_t middle_columns;
+    uint8_t column_classes;
+    uint32_t firsts;      /* the lanes of the groups' first filters */
+    uint32_t group_lanes; /* the lanes of the first group */
+    const ebnn_filter_set_t *sets;
+    const uint32_t *starts; /* [classes of rows][of columns][sets][EBNN_SLICED_PLANES] */
+    const uint32_t *flips;  /* as above */
+} ebnn_conv_sliced_groups_t;
+
+/* `scratch`: 2 words for each block, then one, to whole fours. `out` is filled up to whole words
+ * with 0. */
+void ebnn_conv_sliced_groups(const ebnn_conv_sliced_groups_t *layer, const void *in, void *out,
+                             uint32_t *scratch);
+
 /* Binary convolution of bits, 32 positions at a time. Filters come in pairs: taps that both have as
  * +1 are counted once, then those of each alone. Takes the same time whatever the input. */
 enum {

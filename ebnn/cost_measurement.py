@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import tomlkit
 from numpy.typing import NDArray
 
-from ebnn.architecture import ConvPool, InputSpec, Linear, fan_in
+from ebnn.architecture import ConvPool, InputSpec, Linear, fan_in, parse
 from ebnn.benchmarks import random_network
 from ebnn.emitter.cost_table import COSTS_FILE, FIXED, MEASURED_CORES
 from ebnn.emitter.goal import Goal
@@ -108,12 +108,16 @@ def trials_of(variant: str, count: int, seed: int = _SEED) -> Iterator[Trial]:
     random = np.random.default_rng(seed)
     found = 0
     for _ in range(_DRAWS_MAX):
-        trial = _draw(random)
-        if trial is not None and _is_served(trial, variant):
-            yield trial
-            found += 1
-            if found == count:
-                return
+        drawn = _draw(random)
+        if drawn is None:
+            continue
+        for trial in (drawn, *_in_groups(drawn)):
+            if _is_served(trial, variant):
+                yield trial
+                found += 1
+                break
+        if found == count:
+            return
     raise UserError(f"{variant} serves only {found} of {_DRAWS_MAX} random blocks: widen the draw")
 
 
@@ -241,6 +245,20 @@ def _draw(random: np.random.Generator) -> Trial | None:
     if kind == "words":
         return Trial(f"conv1x1-{channels}, {block}, {after}", InputSpec(1, height, width), 1)
     return Trial(f"{block}, {after}", InputSpec(channels, height, width, kind), 0)
+
+
+def _in_groups(trial: Trial) -> Iterator[Trial]:
+    """The trial with its block in groups, where it is a convolution that can be: for the kernels
+    that serve nothing else."""
+    network = parse(trial.architecture, trial.input)
+    block = network.blocks[trial.index]
+    if not isinstance(block, ConvPool):
+        return
+    for groups in (4, 2):
+        if network.shapes()[trial.index][0] % groups == 0 and block.channels % groups == 0:
+            blocks = list(network.blocks)
+            blocks[trial.index] = replace(block, groups=groups)
+            yield replace(trial, architecture=", ".join(map(str, blocks)))
 
 
 def _draw_linear(random: np.random.Generator, kind: str) -> Trial:

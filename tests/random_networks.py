@@ -130,6 +130,20 @@ def narrow_architectures(draw: st.DrawFn) -> Architecture:
 
 
 @st.composite
+def grouped_architectures(draw: st.DrawFn) -> Architecture:
+    """An architecture whose second block is a convolution in groups, and whose maps have pixels of
+    any number of bytes."""
+    kind = draw(st.sampled_from(["uint8", "bits"]))
+    spec = InputSpec(1, draw(st.integers(1, 10)), draw(st.integers(1, 36)), kind)
+    groups = draw(st.sampled_from([2, 3, 4, 8]))
+    channels = groups * draw(st.sampled_from([1, 4, 8, 12, 16, 24]))
+    plain = draw(conv_pools((1, spec.height, spec.width)))
+    filters = groups * draw(st.sampled_from([1, 4, 8, 12, 16, 32, 40]))
+    second = replace(plain, channels=filters, groups=groups)
+    return Architecture(spec, (ConvPool(channels, 1, 1), second, Linear(draw(st.integers(2, 5)))))
+
+
+@st.composite
 def linear_architectures(draw: st.DrawFn) -> Architecture:
     """An architecture of fully connected blocks, with a convolution in front in some: their inputs
     are bits in a row, bits by pixels, or integers."""

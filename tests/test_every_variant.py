@@ -15,6 +15,7 @@ from random_networks import (
     architectures,
     dense_architectures,
     examples,
+    grouped_architectures,
     integer_architectures,
     linear_architectures,
     random_checkpoint,
@@ -36,6 +37,7 @@ MADE_FOR = {
     "conv_dense": dense_architectures(),
     "conv_dense_small": dense_architectures(),
     "conv_int": integer_architectures(),
+    "conv_sliced_groups": grouped_architectures(),
     "fc": linear_architectures(),
     "fc_lists": linear_architectures(),
 }
@@ -106,16 +108,24 @@ def test_a_kernel_agrees_where_every_threshold_is_at_an_end(
 
 
 @pytest.mark.parametrize("board_name", ["generic-m4f", "generic-m0plus"])
-def test_maps_of_half_words_agree_on_every_core(board_name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("second", "text", "narrow"),
+    [
+        ("conv_sliced_narrow", "conv3x3-48 pad1 pool2, conv2x2-36", 3),
+        ("conv_sliced_groups", "conv3x3-48 pad1 groups4 pool2, conv2x2-24 groups2", 2),
+    ],
+)
+def test_maps_of_half_words_agree_on_every_core(
+    second: str, text: str, narrow: int, board_name: str, tmp_path: Path
+) -> None:
     """Written by both convolutions of dense bits, and read at addresses that are no word's."""
     spec = InputSpec(1, 16, 20, "bits")
-    text = "conv3x3-16 pool2, conv3x3-48 pad1 pool2, conv2x2-36, fc-10"
-    network = lower(random_checkpoint(parse(text, spec), 2))
+    network = lower(random_checkpoint(parse(f"conv3x3-16 pool2, {text}, fc-10", spec), 2))
     for first in ("conv_dense", "conv_dense_small"):
         core = "cortex-" + board_name.removeprefix("generic-")
-        goal = Goal(core, "ram", variants=(first, "conv_sliced_narrow"))
+        goal = Goal(core, "ram", variants=(first, second))
         layouts = [step.layout.c_name for step in fast_program(network, goal).steps if step.layout]
-        assert layouts == ["EBNN_HALVES", "EBNN_HALVES", "EBNN_DENSE"]
+        assert layouts[:narrow] == ["EBNN_HALVES", "EBNN_HALVES", "EBNN_DENSE"][:narrow]
         folder = tmp_path / first
         folder.mkdir()
         assert_same_in_simulator(network, "fast", folder, board_name, "-O3", goal)

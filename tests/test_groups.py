@@ -10,9 +10,9 @@ import torch
 from agreement import assert_same_in_simulator, assert_same_on_host
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_networks import conv_pools, examples, random_checkpoint
+from random_networks import examples, grouped_architectures, random_checkpoint
 
-from ebnn.architecture import Architecture, ConvPool, InputSpec, Linear, parse
+from ebnn.architecture import Architecture, InputSpec, parse
 from ebnn.cost_measurement import Trial, run_trial
 from ebnn.emitter.fast import fast_program
 from ebnn.emitter.goal import Goal
@@ -20,23 +20,13 @@ from ebnn.emitter.variants.packed_planes import packed_of
 from ebnn.layers import BinaryConv2d
 from ebnn.lowered import lower
 
-SERVING = ("conv_bits", "conv_planes", "conv_packed")
+SERVING = ("conv_bits", "conv_planes", "conv_packed", "conv_sliced_groups")
 SPEC = InputSpec(1, 11, 11)
 # Groups that lie across words, several to a word and in whole words, and one channel each.
 ACROSS = "conv1x1-96, conv3x3-33 groups3 stride2 pad1 pool2/1, fc-3"
 SHARED = "conv1x1-16, conv3x3-48 groups2 pool2, conv3x3-24 groups4, fc-3"
 WHOLE = "conv1x1-64, conv2x2-128 groups2 pool2, fc-3"
 DEPTHWISE = "conv1x1-33, conv3x3-66 groups33 pad1, fc-3"
-
-
-@st.composite
-def grouped_architectures(draw: st.DrawFn) -> Architecture:
-    """An architecture whose second block is a convolution in groups."""
-    spec = InputSpec(1, draw(st.integers(1, 10)), draw(st.integers(1, 36)))
-    channels = draw(st.sampled_from([2, 6, 16, 32, 33, 48, 64, 96]))
-    second = draw(conv_pools((channels, spec.height, spec.width)))
-    assume(second.groups > 1)
-    return Architecture(spec, (ConvPool(channels, 1, 1), second, Linear(draw(st.integers(2, 5)))))
 
 
 @pytest.mark.parametrize("variant", SERVING)
@@ -74,7 +64,11 @@ def test_every_kernel_that_serves_groups_is_exact_on_a_core(
         folder = tmp_path / variant
         folder.mkdir()
         goal = Goal("cortex-" + board_name.removeprefix("generic-"), variants=(variant,))
-        assert variant in [each.chosen.variant for each in fast_program(network, goal).decisions]
+        taken = [each.chosen.variant for each in fast_program(network, goal).decisions]
+        if variant == "conv_sliced_groups" and text in (ACROSS, DEPTHWISE):
+            assert variant not in taken  # groups of 11 and of 2 filters fill no bytes
+            continue
+        assert variant in taken
         assert_same_in_simulator(network, "fast", folder, board_name, "-O3", goal)
 
 

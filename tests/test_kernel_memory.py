@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from random_networks import (
     architectures,
     examples,
+    grouped_architectures,
     narrow_architectures,
     random_checkpoint,
     random_samples,
@@ -80,7 +81,8 @@ def run_guarded(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    architecture=st.one_of(architectures(), word_architectures()), seed=st.integers(0, 2**32 - 1)
+    architecture=st.one_of(architectures(), word_architectures(), grouped_architectures()),
+    seed=st.integers(0, 2**32 - 1),
 )
 def test_kernels_access_their_maps_and_scratch_alone(
     architecture: Architecture,
@@ -95,13 +97,13 @@ def test_kernels_access_their_maps_and_scratch_alone(
 
 
 @settings(
-    max_examples=examples(10),
+    max_examples=examples(14),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    architecture=narrow_architectures(),
+    architecture=st.one_of(narrow_architectures(), grouped_architectures()),
     first=st.sampled_from(["conv_dense", "conv_dense_small"]),
     seed=st.integers(0, 2**32 - 1),
 )
@@ -113,7 +115,7 @@ def test_kernels_with_narrow_maps_and_little_scratch_do_so_too(
     kernels: Path,
 ) -> None:
     network = lower(random_checkpoint(architecture, seed))
-    goal = Goal(objective="ram", variants=(first, "conv_sliced_narrow"))
+    goal = Goal(objective="ram", variants=(first, "conv_sliced_narrow", "conv_sliced_groups"))
     run = run_guarded(network, tmp_path_factory.mktemp("guarded"), kernels, goal)
     samples = random_samples(architecture.input, 2, seed=1)
     assert run.scores.tolist() == reference.run(network, samples).scores.tolist()

@@ -7,6 +7,7 @@ from ebnn.emitter.variants.conv_dense import CONV_DENSE, CONV_DENSE_SMALL
 from ebnn.emitter.variants.conv_int import CONV_INT
 from ebnn.emitter.variants.conv_planes import CONV_PACKED, CONV_PLANES
 from ebnn.emitter.variants.conv_sliced import CONV_SLICED, CONV_SLICED_NARROW, CONV_TABLES
+from ebnn.emitter.variants.conv_sliced_groups import CONV_SLICED_GROUPS
 from ebnn.emitter.variants.fc_lists import FC_LISTS
 from ebnn.emitter.variants.head_lookup import head_lookup
 from ebnn.emitter.variants.linear import FC, HEAD
@@ -17,6 +18,7 @@ HIDDEN: tuple[Variant[HiddenLayer, Step], ...] = (
     CONV_BITS,
     CONV_SLICED,
     CONV_SLICED_NARROW,
+    CONV_SLICED_GROUPS,
     CONV_TABLES,
     CONV_PLANES,
     CONV_PACKED,

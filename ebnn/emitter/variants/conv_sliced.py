@@ -8,21 +8,27 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ebnn.architecture import ConvPool, fan_in
+from ebnn.architecture import ConvPool
 from ebnn.emitter.c_text import array, struct, window
-from ebnn.emitter.layout import pixel_bytes, pixels_layout
+from ebnn.emitter.layout import pixels_layout
 from ebnn.emitter.program import Step
+from ebnn.emitter.variants.bit_sliced import (
+    BLOCK_INPUTS,
+    Words,
+    filter_weight_bytes,
+    in_bytes,
+    is_countable,
+    out_bytes,
+    packed,
+    planes_of,
+)
 from ebnn.emitter.variants.common import conv_of, is_ungrouped, lead_bytes, pack_flips, total_bytes
 from ebnn.emitter.variants.edges import edge_fields, edges_of, outside_of
 from ebnn.emitter.variants.site import Site, Variant
 from ebnn.lowered import HiddenLayer
 
-_PLANES = 12  # EBNN_SLICED_PLANES: counts lie in -products - 1 .. products
-_PRODUCTS_MAX = (1 << (_PLANES - 1)) - 2
-_BLOCK_INPUTS = 16
 _HEADERS = "sliced.h", "sliced_weights.h", "counters.h"
 _TABLES, _TABLE_INPUTS = 5, 3  # and one input by itself
-_Words = NDArray[np.uint32]
 
 
 def _serves(site: Site[HiddenLayer]) -> bool:
@@ -30,7 +36,7 @@ def _serves(site: Site[HiddenLayer]) -> bool:
 
 
 def _is_countable(site: Site[HiddenLayer]) -> bool:
-    return is_ungrouped(site) and fan_in(site.layer.block, site.layer.in_shape) <= _PRODUCTS_MAX
+    return is_ungrouped(site) and is_countable(site)
 
 
 def _has_narrow(site: Site[HiddenLayer]) -> bool:
@@ -43,12 +49,11 @@ def _has_narrow(site: Site[HiddenLayer]) -> bool:
 
 def _last_weight_bytes(filters: int) -> int:
     """Of an input's weights in the last group: 4, 2 or 1."""
-    last = filters % 32
-    return 4 if last == 0 or last > 16 else 2 if last > 8 else 1
+    return filter_weight_bytes((filters - 1) % 32 + 1)
 
 
 def _blocks(layer: HiddenLayer) -> int:
-    return -(-layer.in_shape[0] // _BLOCK_INPUTS)
+    return -(-layer.in_shape[0] // BLOCK_INPUTS)
 
 
 def _by_block(layer: HiddenLayer) -> NDArray[np.bool_]:
@@ -56,14 +61,14 @@ def _by_block(layer: HiddenLayer) -> NDArray[np.bool_]:
     are -1, as bits 0, which with the map's spare bits, 0 too, are products of +1."""
     filters, channels, *kernel = layer.weight.shape
     groups, blocks = -(-filters // 32), _blocks(layer)
-    positive = np.zeros((groups * 32, blocks * _BLOCK_INPUTS, *kernel), dtype=bool)
+    positive = np.zeros((groups * 32, blocks * BLOCK_INPUTS, *kernel), dtype=bool)
     positive[:filters, :channels] = layer.weight > 0
-    by_block = positive.reshape(groups, 32, blocks, _BLOCK_INPUTS, *kernel)
+    by_block = positive.reshape(groups, 32, blocks, BLOCK_INPUTS, *kernel)
     return by_block.transpose(0, 4, 5, 2, 3, 1)
 
 
 def _call(
-    site: Site[HiddenLayer], weights_of: Callable[[NDArray[np.bool_]], _Words], kernel: str
+    site: Site[HiddenLayer], weights_of: Callable[[NDArray[np.bool_]], Words], kernel: str
 ) -> Step:
     """How to call `kernel`, whose weights `weights_of` makes of `_by_block`."""
     weights = weights_of(_by_block(site.layer)).reshape(-(-site.layer.out_shape[0] // 32), -1)
@@ -111,22 +116,14 @@ def _tables_c(site: Site[HiddenLayer]) -> str:
     ) + array(f"{site.name}_flips", pack_flips(site.layer), "1 where the sign falls")
 
 
-def _out_bytes(site: Site[HiddenLayer]) -> int:
-    return pixel_bytes(site.layer.out_shape[0], site.unit_bytes)
-
-
-def _in_bytes(site: Site[HiddenLayer]) -> int:
-    return pixel_bytes(site.layer.in_shape[0], 4 if site.layout.c_name == "EBNN_WORDS" else 2)
-
-
 def _fields(site: Site[HiddenLayer], group_weights: int, weights: str) -> dict[str, object]:
     """Of an `ebnn_conv_sliced_t`."""
     layer = site.layer
     block, edges = conv_of(layer), edges_of(layer)
     return {
         "window": window(block, layer.in_shape, layer.out_shape),
-        "in_bytes": _in_bytes(site),
-        "out_bytes": _out_bytes(site),
+        "in_bytes": in_bytes(site),
+        "out_bytes": out_bytes(site),
         "blocks": _blocks(layer),
         "pixel_weights": group_weights // (block.kernel_height * block.kernel_width),
         **edge_fields(edges),
@@ -157,16 +154,11 @@ def _step(
         parameter_bytes=weight_bytes + total_bytes(_starts(layer), pack_flips(layer)),
         block=site.index,
         layout=written,
-        lead_bytes=lead_bytes(layer, _in_bytes(site), _out_bytes(site)),
+        lead_bytes=lead_bytes(layer, in_bytes(site), out_bytes(site)),
     )
 
 
-def _packed(bits: NDArray[np.bool_]) -> _Words:
-    """Words (...) of bits (..., 32)."""
-    return np.packbits(bits, axis=-1, bitorder="little").view("<u4")[..., 0].astype(np.uint32)
-
-
-def _starts(layer: HiddenLayer) -> _Words:
+def _starts(layer: HiddenLayer) -> Words:
     """[classes][groups][planes]: minus 1 more than the products that may be -1 where a filter's
     sum, inside - 2 * negatives, reaches its threshold."""
     filters = len(layer.weight)
@@ -176,15 +168,14 @@ def _starts(layer: HiddenLayer) -> _Words:
     limit = np.full((len(outside), -(-filters // 32) * 32), -1)
     limit[:, :filters] = (inside[:, None] - layer.threshold) // 2
     start = -1 - np.clip(limit, -1, inside[:, None])
-    bits = start.reshape(len(outside), -1, 1, 32) >> np.arange(_PLANES)[:, None] & 1
-    return _packed(bits.astype(bool))
+    return planes_of(start.reshape(len(outside), -1, 32))
 
 
-def _sliced_weights(positive: NDArray[np.bool_]) -> _Words:
-    return _packed(positive[..., ::-1, :])  # the kernel takes inputs from the top bit down
+def _sliced_weights(positive: NDArray[np.bool_]) -> Words:
+    return packed(positive[..., ::-1, :])  # the kernel takes inputs from the top bit down
 
 
-def _tables(positive: NDArray[np.bool_]) -> _Words:
+def _tables(positive: NDArray[np.bool_]) -> Words:
     """For each block five tables [entry][plane] and the weights of the last input."""
     shape = positive.shape[:4]
     three = positive[..., :-1, :].reshape(*shape, _TABLES, 1, _TABLE_INPUTS, 32)
@@ -192,8 +183,8 @@ def _tables(positive: NDArray[np.bool_]) -> _Words:
     inputs = np.arange(entries)[:, None] >> np.arange(_TABLE_INPUTS) & 1
     negatives = (three != inputs[..., None]).sum(axis=-2)  # 0..3
     planes = np.stack([negatives & 1, negatives >> 1], axis=-2).astype(bool)
-    tables = _packed(planes).reshape(*shape, 2 * entries * _TABLES)
-    return np.concatenate([tables, _packed(positive[..., -1:, :])], axis=-1)
+    tables = packed(planes).reshape(*shape, 2 * entries * _TABLES)
+    return np.concatenate([tables, packed(positive[..., -1:, :])], axis=-1)
 
 
 def _work(site: Site[HiddenLayer]) -> Mapping[str, float]:
