@@ -219,7 +219,7 @@ void ebnn_conv_int(const ebnn_conv_int_t *layer, const void *in, uint32_t *out, 
 /* A fully connected layer on bits (EBNN_WORDS or EBNN_DENSE, padded with zeros to whole words and
  * aligned to 4 bytes) or integers. */
 typedef struct {
-    uint16_t inputs;
+    uint32_t inputs;
     uint16_t outputs;
     uint16_t words; /* a row of weights */
     ebnn_layout_t layout;
@@ -292,7 +292,7 @@ typedef struct {
 } ebnn_reference_conv_t;
 
 typedef struct {
-    uint16_t inputs;
+    uint32_t inputs;
     uint16_t outputs;
     ebnn_layout_t layout;
     const uint8_t *weights; /* dense bits [outputs][inputs] */

@@ -156,3 +156,15 @@ def test_a_part_of_a_head_by_lookup_has_what_its_fields_hold(bits: int) -> None:
         assert all(sum(one.inputs for one in part) <= PART_INPUTS for part in run.parts)
         inputs += run.repeat * sum(lookup.inputs for lookup in run.lookups)
     assert inputs == sum(used.bit_count() for used in used_words)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "bits"])
+@pytest.mark.parametrize("lowering", ["fast", "reference", "unfused"])
+def test_more_inputs_than_16_bits_count_are_exact(
+    kind: str, lowering: str, tmp_path: Path, kernels: Path
+) -> None:
+    height, width = (257, 256) if kind == "bits" else (257, 64)
+    text = "fc-2" if kind == "bits" else "conv1x1-4, fc-2"
+    model = network(text, InputSpec(1, height, width, kind))
+    assert model.head.weight.shape[1] == 65792
+    assert_same_on_host(model, lowering, tmp_path, kernels, samples=2)
