@@ -33,6 +33,10 @@ BOARDS = ("generic-m4f", "generic-m0plus", "generic-m3")
 
 # Few of the networks of all kinds have a block that these serve.
 MADE_FOR = {
+    **dict.fromkeys(
+        ("conv_bits", "conv_planes", "conv_packed"),
+        st.one_of(word_architectures(), grouped_architectures()),
+    ),
     "conv_columns": integer_architectures(),
     "conv_dense": dense_architectures(),
     "conv_dense_small": dense_architectures(),

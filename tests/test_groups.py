@@ -1,5 +1,5 @@
-"""Convolutions whose channels are cut into groups: exact in every kernel that serves them, and as
-much cheaper as they have fewer products."""
+"""Convolutions whose channels are cut into groups: exact in every kernel that serves them, and
+cheaper than without. Random ones are in test_every_variant.py."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from agreement import assert_same_in_simulator, assert_same_on_host
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
-from random_networks import examples, grouped_architectures, random_checkpoint
+from random_networks import random_checkpoint
 
-from ebnn.architecture import Architecture, InputSpec, parse
+from ebnn.architecture import InputSpec, parse
 from ebnn.cost_measurement import Trial, run_trial
 from ebnn.emitter.fast import fast_program
 from ebnn.emitter.goal import Goal
@@ -27,31 +25,6 @@ ACROSS = "conv1x1-96, conv3x3-33 groups3 stride2 pad1 pool2/1, fc-3"
 SHARED = "conv1x1-16, conv3x3-48 groups2 pool2, conv3x3-24 groups4, fc-3"
 WHOLE = "conv1x1-64, conv2x2-128 groups2 pool2, fc-3"
 DEPTHWISE = "conv1x1-33, conv3x3-66 groups33 pad1, fc-3"
-
-
-@pytest.mark.parametrize("variant", SERVING)
-@settings(
-    max_examples=examples(10),
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[
-        HealthCheck.function_scoped_fixture,
-        HealthCheck.too_slow,
-        HealthCheck.filter_too_much,
-    ],
-)
-@given(architecture=grouped_architectures(), seed=st.integers(0, 2**32 - 1))
-def test_any_groups_agree_with_numpy_on_every_bit(
-    variant: str,
-    architecture: Architecture,
-    seed: int,
-    tmp_path_factory: pytest.TempPathFactory,
-    kernels: Path,
-) -> None:
-    network = lower(random_checkpoint(architecture, seed))
-    goal = Goal(variants=(variant,))
-    assume(f"{variant}.c" in fast_program(network, goal).kernels)
-    assert_same_on_host(network, "fast", tmp_path_factory.mktemp(variant), kernels, goal)
 
 
 @pytest.mark.parametrize("board_name", ["generic-m4f", "generic-m0plus"])
