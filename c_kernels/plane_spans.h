@@ -86,19 +86,27 @@ EBNN_NOINLINE void ebnn_move_row(const ebnn_conv_planes_t *layer, uint32_t *plan
 EBNN_INLINE void ebnn_gather_row(const ebnn_conv_planes_t *layer, const uint32_t *in, int32_t row,
                                  uint32_t x, uint32_t phase, uint32_t *planes, uint32_t plane,
                                  uint32_t *lanes) {
-    const uint32_t words = (layer->window.in.channels + 31u) / 32u;
+    const uint32_t words = (layer->window.in.channels + 31u) / 32u, channels = layer->channels;
     uint32_t channel = 0; /* of the group */
     for (uint32_t word = 0; word < words; ++word) {
-        const uint32_t whole = (plane + channel) % 32u == 0 && layer->channels - channel >= 32u;
+        const uint32_t whole = (plane + channel) % 32u == 0 && channels - channel >= 32u;
         uint32_t *const gathered = whole ? ebnn_plane(planes, plane + channel) : lanes;
         ebnn_gather_lanes(layer, in + word, row, x, phase, words, gathered);
         ebnn_transpose(gathered, 32);
-        const uint32_t left = layer->window.in.channels - 32u * word;
-        for (uint32_t i = 0; i < 32 && i < left; ++i) {
-            if (!whole) {
-                *ebnn_plane(planes, plane + channel) = lanes[i];
+        const uint32_t others = layer->window.in.channels - 32u * word;
+        uint32_t left = others < 32u ? others : 32u;
+        const uint32_t *from = lanes;
+        while (left != 0) {
+            const uint32_t of_group = channels - channel < left ? channels - channel : left;
+            left -= of_group;
+            if (whole) {
+                channel += of_group;
+            } else {
+                for (const uint32_t end = channel + of_group; channel != end; ++channel) {
+                    *ebnn_plane(planes, plane + channel) = *from++;
+                }
             }
-            if (++channel == layer->channels) {
+            if (channel == channels) {
                 channel = 0;
                 planes += layer->plane_words;
             }

@@ -70,6 +70,13 @@ WORKLOADS = (
         block=1,
     ),
     Workload(
+        "binary conv3x3 64 -> 64 in 4 groups with pool2, 14x14",
+        "conv1x1-64, conv3x3-64 groups4 pool2, fc-10",
+        InputSpec(1, 16, 16),
+        {},
+        block=1,
+    ),
+    Workload(
         "binary conv3x3 32 -> 32 with padding and pool2, 14x14",
         "conv1x1-32, conv3x3-32 pad1 pool2, fc-10",
         InputSpec(1, 14, 14),
