@@ -115,8 +115,8 @@ EBNN_INLINE void ebnn_gather_row(const ebnn_conv_planes_t *layer, const uint32_t
 }
 
 /* All planes of the span from lane (y, x) on. Those of kernel row `known` and the rows after it are
- * there, but as the first ones. Left out are the rows that
- * ebnn_fill_between takes from others. `lanes`: [32], for what is gathered. */
+ * there, but as the first ones. Left out are the rows that ebnn_fill_between takes from others.
+ * `lanes`: [32], for what is gathered. */
 EBNN_NOINLINE void ebnn_gather_span(const ebnn_conv_planes_t *layer, const uint32_t *in, uint32_t y,
                                     uint32_t x, uint32_t known, uint32_t *planes, uint32_t *lanes) {
     const ebnn_window_t *w = &layer->window;

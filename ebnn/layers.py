@@ -84,7 +84,9 @@ class BinaryConv2d(nn.Module):
     ) -> None:
         super().__init__()
         if in_channels % groups or out_channels % groups:
-            raise ValueError(f"{groups} groups: {in_channels} to {out_channels} channels")
+            raise ValueError(
+                f"{groups} groups do not divide {in_channels} and {out_channels} channels"
+            )
         height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, height, width))
         self.stride = stride

@@ -70,7 +70,7 @@ def test_each_objective_gets_the_least_of_what_it_asks_for() -> None:
     assert min(by_goal, key=lambda goal: cycles(by_goal[goal])) == "cycles"
     assert min(by_goal, key=lambda goal: by_goal[goal].predicted_flash_bytes) == "flash"
     ram_bytes = {
-        objective: program.plan.arena_bytes + expected_stack_bytes(program)
+        objective: program.plan.arena_bytes + program.predicted_stack_bytes
         for objective, program in by_goal.items()
     }
     assert ram_bytes["ram"] == min(ram_bytes.values()) < ram_bytes["cycles"]
@@ -91,12 +91,8 @@ def test_flash_that_is_short_costs_cycles_and_too_little_is_refused() -> None:
         fast_program(network(), Goal(flash_bytes=least - 1))
 
 
-def expected_stack_bytes(program: Program) -> int:
-    return max(decision.chosen.stack_bytes for decision in program.decisions)
-
-
 def expected_paper_bytes(model: LoweredNetwork, program: Program) -> int:
-    given = input_bytes(model.architecture.input) + expected_stack_bytes(program)
+    given = input_bytes(model.architecture.input) + program.predicted_stack_bytes
     return program.parameter_bytes + arena_bytes(model, program) + given
 
 
@@ -144,7 +140,7 @@ def test_no_more_stack_is_taken_than_expected(
     )
     emulated.infer(sample, emulated.machine.symbol("ebnn_scores").address)
     taken_bytes = emulated.machine.record().to_dict()["memory"]["stack"]
-    assert 0.5 * expected_stack_bytes(program) < taken_bytes <= expected_stack_bytes(program)
+    assert 0.5 * program.predicted_stack_bytes < taken_bytes <= program.predicted_stack_bytes
 
 
 @pytest.mark.parametrize("text", ["conv3x3-48 pool2, conv3x3-64 pool2, conv3x3-96, fc-10", "fc-10"])

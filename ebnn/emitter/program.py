@@ -125,6 +125,11 @@ class Program:
         return flash_bytes([decision.chosen for decision in self.decisions])
 
     @property
+    def predicted_stack_bytes(self) -> int:
+        """Of the kernel that takes most, as costs.toml has it; 0 where nothing was chosen."""
+        return max((decision.chosen.stack_bytes for decision in self.decisions), default=0)
+
+    @property
     def plan(self) -> MemoryPlan:
         return plan_memory([step.memory for step in self.steps])
 

@@ -86,8 +86,8 @@ def _estimate(network: Architecture, core: str, limits: tuple[str, ...]) -> dict
         found["latency_seconds"] = sum(decision.chosen.cycles for decision in quick.decisions)
     if set(limits) - {"latency_seconds"}:
         small = program_of(random, "fast", Goal(core, "flash"))
-        stack_bytes = max(decision.chosen.stack_bytes for decision in small.decisions)
-        temporaries = arena_bytes(random, small) + input_bytes(network.input) + stack_bytes
+        temporaries = arena_bytes(random, small) + input_bytes(network.input)
+        temporaries += small.predicted_stack_bytes
         found["ram_bytes"] = temporaries
         found["flash_bytes"] = small.predicted_flash_bytes
         found["paper_bytes"] = small.parameter_bytes + temporaries

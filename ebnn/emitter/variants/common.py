@@ -37,6 +37,11 @@ def group_channels(layer: HiddenLayer) -> int:
     return layer.in_shape[0] // conv_of(layer).groups
 
 
+def group_filters(layer: HiddenLayer) -> int:
+    """Filters that read the same channels."""
+    return layer.out_shape[0] // conv_of(layer).groups
+
+
 def pack_flips(layer: HiddenLayer) -> NDArray[np.uint32]:
     """Words (ceil(filters / 32),): 1 where a filter's sign falls with its sum."""
     return pack_rows(np.where(layer.flip, 1, -1).astype(np.int8)[None, :]).ravel()

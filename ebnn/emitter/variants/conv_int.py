@@ -14,6 +14,7 @@ from ebnn.emitter.variants.common import (
     LANE_LIMIT,
     chunk_taps,
     conv_of,
+    group_filters,
     is_conv,
     pack_flips,
     table_sizes,
@@ -46,7 +47,7 @@ def _call(site: Site[HiddenLayer]) -> Step:
     chunks = len(tables)
     # Where chunk c starts in the table, plus the pattern of its signs.
     starts = np.concatenate([[0], np.cumsum(tables)[:-1]])
-    group = np.arange(filters) // (filters // block.groups)
+    group = np.arange(filters) // group_filters(layer)
     signs = np.zeros((filters, chunks * size), dtype=np.int64)
     signs[:, :taps] = layer.weight.reshape(filters, -1) > 0
     weights_of_taps = 1 << np.arange(size)

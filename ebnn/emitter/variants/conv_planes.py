@@ -16,6 +16,7 @@ from ebnn.emitter.program import Step
 from ebnn.emitter.variants.common import (
     conv_of,
     group_channels,
+    group_filters,
     is_conv,
     pack_flips,
     total_bytes,
@@ -126,7 +127,7 @@ def _step(
             {
                 "window": window(block, layer.in_shape, layer.out_shape),
                 "channels": group_channels(layer),
-                "filters": len(layer.weight) // block.groups,
+                "filters": group_filters(layer),
                 "plane_words": plane_words,
                 "rows": lanes.edges.rows,
                 "columns": lanes.edges.columns,

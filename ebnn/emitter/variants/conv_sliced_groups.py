@@ -27,6 +27,7 @@ from ebnn.emitter.variants.bit_sliced import (
 from ebnn.emitter.variants.common import (
     conv_of,
     group_channels,
+    group_filters,
     is_ungrouped,
     lead_bytes,
     pack_flips,
@@ -38,7 +39,6 @@ from ebnn.lowered import HiddenLayer
 
 _KERNELS = "conv_sliced_groups.c", "sliced.h", "sliced_weights.h", "counters.h"
 _FIELD_INPUTS = 8  # of each group in a word: so many lanes it has, where there are others
-
 _SETS_MAX = 255
 
 
@@ -53,8 +53,7 @@ class _Set:
 
 def _sets_of(layer: HiddenLayer) -> list[_Set]:
     """As few as can be, all but the last one of whole bytes; none where that cannot be."""
-    groups, filters = conv_of(layer).groups, len(layer.weight)
-    each = filters // groups
+    groups, filters, each = conv_of(layer).groups, len(layer.weight), group_filters(layer)
     if each > LANES:
         sets = [
             _Set(range(first, min(first + LANES, end)), end // each - 1, 1)
@@ -118,10 +117,10 @@ def _starts(layer: HiddenLayer, sets: list[_Set]) -> Words:
 def _call(site: Site[HiddenLayer]) -> Step:
     layer, name = site.layer, site.name
     block, sets, blocks = conv_of(layer), _sets_of(layer), _blocks(layer)
-    channels, each = group_channels(layer), len(layer.weight) // block.groups
+    channels = group_channels(layer)
     weights = [_weights(layer, one.filters) for one in sets]
     starts, flips = _starts(layer, sets), pack_flips(layer)
-    lanes = min(each, LANES)
+    lanes = min(group_filters(layer), LANES)
     declarations = "".join(
         array(f"{name}_weights{index}", values, f"weights: inputs of filters from {one.filters[0]}")
         for index, (one, values) in enumerate(zip(sets, weights, strict=True))

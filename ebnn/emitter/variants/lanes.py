@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from ebnn.architecture import fan_in
-from ebnn.emitter.variants.common import conv_of, group_channels
+from ebnn.emitter.variants.common import conv_of, group_channels, group_filters
 from ebnn.emitter.variants.edges import Edges, edges_of
 from ebnn.lowered import HiddenLayer
 
@@ -82,9 +82,9 @@ def plane_runs(layer: HiddenLayer) -> int:
 
 def filter_sets(layer: HiddenLayer, at_once: int) -> list[range]:
     """Filters that are computed at once: those of a group, cut where `at_once` of all are full."""
-    filters, block = len(layer.weight), conv_of(layer)
+    filters = len(layer.weight)
     ends = {*range(at_once, filters, at_once), filters}
-    ends |= set(range(0, filters, filters // block.groups)) - {0}
+    ends |= set(range(0, filters, group_filters(layer))) - {0}
     return [range(first, end) for first, end in pairwise([0, *sorted(ends)])]
 
 
